@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * The catalogue: LPM_E(number, symbol, severity, HTTP status, title, remedy, aliases).
+ * Numbers are stable and never reused. 1xxx requests and names, 2xxx peers and trust, 3xxx
+ * partition and hypervisor, 4xxx mover and link, 5xxx hand-over, 9xxx the host itself.
+ * No include guard: the file is included once per use of LPM_E.
+ */
+LPM_E(1001, BAD_REQUEST, ERROR, 400, "The request is not understood",
+      "Correct the value that the cause names; 'lpm help' and docs/api.yaml show the form", "")
+LPM_E(1002, NOT_PERMITTED, ERROR, 403, "You may not do this",
+      "Become root or a member of the group 'lpm' on this host", "")
+LPM_E(1003, PARTITION_NOT_FOUND, ERROR, 404, "There is no such partition on this managed system",
+      "List the partitions with 'lpm list'; a migration starts on the host that holds the partition",
+      "HSCL8012,HSCL8011")
+LPM_E(1004, MIGRATION_NOT_FOUND, ERROR, 404, "There is no such migration",
+      "List the migrations with 'lpm status'", "")
+LPM_E(1005, ALREADY_MIGRATING, ERROR, 409, "The partition already migrates",
+      "Watch it with 'lpm status PARTITION --watch' or stop it with 'lpm stop PARTITION'", "")
+LPM_E(1006, NOT_MIGRATING, ERROR, 409, "The partition does not migrate",
+      "See 'lpm status' for the migrations under way", "")
+LPM_E(1007, NOT_FOUND, ERROR, 404, "There is nothing at this address of the interface",
+      "See docs/api.yaml for the paths", "")
+LPM_E(1008, TOO_MANY, ERROR, 409, "This host already carries as many migrations as it may",
+      "Wait for one to end, or raise max_migrations in lpmd.conf", "")
+LPM_E(1009, USAGE, ERROR, 400, "The command line is not understood",
+      "See 'lpm help COMMAND'", "")
+LPM_E(1010, DAEMON_UNREACHABLE, ERROR, 503, "The manager of this host does not answer",
+      "Start it with 'systemctl start lpmd', or name another socket with --socket", "")
+LPM_E(2001, PEER_UNKNOWN, ERROR, 404, "This host is not paired with a host of that name",
+      "List the peers with 'lpm host list'; pair with 'lpm host invite' there and 'lpm host pair' here",
+      "HSCL3653")
+LPM_E(2002, PEER_UNREACHABLE, ERROR, 503, "The other host cannot be reached",
+      "Check that it is up, that lpmd runs there and that TCP ports 16520 and 16521 are open",
+      "HSCLA246")
+LPM_E(2003, PEER_REFUSED, ERROR, 502, "The other host refused this host's key, or showed a wrong one",
+      "Pair the hosts again: 'lpm host unpair' on both, then invite and pair", "HSCL3653")
+LPM_E(2004, PAIRING_FAILED, ERROR, 403, "Pairing failed: the code is wrong, spent or expired",
+      "Get a new code with 'lpm host invite' on the other host; it is valid 10 minutes, once", "")
+LPM_E(2005, PEER_EXISTS, ERROR, 409, "A peer of that name is already paired",
+      "Use it, or remove it with 'lpm host unpair NAME' first", "")
+LPM_E(2006, PEER_ANSWER, ERROR, 502, "The other host's answer is not understood",
+      "Bring both hosts to the same version of OpenLPM ('lpm version')", "HSCLA318")
+LPM_E(2007, PEER_IS_SELF, ERROR, 409, "A host cannot be paired with itself",
+      "Name the other host's address", "")
+LPM_E(2008, PEER_BUSY, ERROR, 409, "The peer takes part in a migration that has not ended",
+      "Wait for the migration to end, or stop it, and unpair then", "")
+LPM_E(3001, LIBVIRT, ERROR, 502, "libvirt refused or failed",
+      "Read the cause; 'virsh' on the host named shows the same, and the log of libvirtd more", "")
+LPM_E(3002, PARTITION_NOT_RUNNING, ERROR, 409, "The partition is not running",
+      "Start it with 'virsh start', or wait until it runs again", "")
+LPM_E(3003, NAME_IN_USE, ERROR, 409, "The target already has a partition of that name or UUID",
+      "Remove or rename the one on the target; it would be replaced otherwise", "")
+LPM_E(3004, LIBVIRT_UNREACHABLE, ERROR, 503, "libvirt on this host does not answer",
+      "Start libvirtd, or correct libvirt_uri in lpmd.conf", "")
+LPM_E(3005, PARTITION_BUSY, ERROR, 409, "Another job runs on the partition",
+      "Wait for it to end or abort it ('virsh domjobinfo', 'virsh domjobabort')", "")
+LPM_E(3006, QEMU_NOT_IDENTIFIED, ERROR, 500, "The partition's QEMU process cannot be identified",
+      "Check that lpmd sees /run/libvirt/qemu/NAME.pid and /proc of the host", "")
+LPM_E(4001, MOVER_FAILED, ERROR, 500, "The mover ended or failed",
+      "Read the cause and the log of both hosts, then migrate again", "HSCLA297")
+LPM_E(4002, MOVER_START, ERROR, 500, "The mover cannot be started",
+      "Check mover_path and mover_user in lpmd.conf", "HSCLA297")
+LPM_E(4003, LINK_LOST, ERROR, 504, "The link between the movers was lost",
+      "Check the network between the hosts, then migrate again", "HSCLA246")
+LPM_E(4004, DATA_DAMAGED, ERROR, 502, "Data arrived damaged",
+      "Migrate again; if it recurs check memory and network hardware of both hosts", "")
+LPM_E(4005, PROTOCOL, ERROR, 502, "The other mover broke the protocol",
+      "Bring both hosts to the same version of OpenLPM", "")
+LPM_E(4006, SESSION_UNKNOWN, ERROR, 404, "There is no such mover session",
+      "List them with 'lpm mover stats'", "")
+LPM_E(4007, STREAM, ERROR, 502, "The stream of the hypervisor is not understood",
+      "Report it with the versions of QEMU on both hosts", "")
+LPM_E(5001, STOPPED, ERROR, 409, "The migration was stopped by an operator",
+      "The partition runs on its source; migrate again when you like", "")
+LPM_E(5002, PAST_DECISION, ERROR, 409, "The hand-over is decided and can no longer be stopped",
+      "Let it finish; move the partition back afterwards if you want", "")
+LPM_E(5003, IN_DOUBT, ERROR, 503,
+      "Whether the hand-over took place is not known, since the other host does not answer",
+      "Bring the other host or the network back; nothing is lost and the partition runs once at most",
+      "")
+LPM_E(5004, NOT_PREPARED, ERROR, 409, "The target is not ready to run the partition",
+      "The partition runs on its source; read the log of the target and migrate again", "")
+LPM_E(5005, SOURCE_ALIVE, ERROR, 500, "The source's QEMU could not be ended",
+      "End the process named in the cause; the target starts only after that", "")
+LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
+      "Collect the log ('lpm log') and report it", "HSCLA2FF")
+LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",
+      "Free space on, or repair, the file system of the state folder, then restart lpmd", "")
+LPM_E(9003, CONFIG, ERROR, 500, "The configuration is not understood",
+      "Correct the line that the cause names; see lpmd.conf(5)", "")
+LPM_E(9004, IDENTITY, ERROR, 500, "This host's key or certificate cannot be used",
+      "Restore host.key and host.crt, or remove both and pair all hosts again", "")
