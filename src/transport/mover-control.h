@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * What lpmd and a mover say to each other: JSON objects {"message": NAME, ...}, one per packet, over
+ * a unix SOCK_SEQPACKET socket on which the mover listens (descriptor 3 at its start). A newer
+ * connection replaces the older. lpmd commands, the mover tells.
+ *
+ * What the mover tells is its state, not a history: whenever a fact changes it sends the message
+ * of that fact, and to a new connection it sends HELLO and then every fact as it stands (each link
+ * and channel state other than "none", each NEED that is not met yet, FINISH_HELD while the reply is
+ * held, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a thing twice.
+ *
+ * Life of a mover: START once, then in any order LISTEN (source: rpc and data) and LINK; the target
+ * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and for
+ * a link with NEED link, at the start and each time the link is gone. NEED is said once per
+ * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. QUIT ends the process at once, in
+ * any state. SIGTERM does the same unless a session was started and has not ended or failed.
+ *
+ * Functions: any thread, one at a time per socket. The sending ones block while the socket is full.
+ */
+#ifndef LPM_TRANSPORT_MOVER_CONTROL_H
+#define LPM_TRANSPORT_MOVER_CONTROL_H
+
+#include <glib.h>
+#include <jansson.h>
+
+/* The control channel is the movers' own; lpmd names only the other two. Numbers go on the wire. */
+enum lpm_channel {
+    LPM_CHANNEL_CONTROL = 0,
+    LPM_CHANNEL_RPC = 1,  /* libvirt's RPC, both directions */
+    LPM_CHANNEL_DATA = 2, /* forward: QEMU's stream; backward: its return path */
+    LPM_CHANNEL_COUNT = 3,
+};
+
+enum lpm_side { LPM_SIDE_SOURCE, LPM_SIDE_TARGET };
+
+/* "control", "rpc", "data"; "source", "target". Static. */
+const char *lpm_channel_name(enum lpm_channel channel);
+const char *lpm_side_name(enum lpm_side side);
+/* The reverse; FALSE when `name` is none of them (or NULL). */
+gboolean lpm_side_from_name(const char *name, enum lpm_side *side);
+
+#define LPM_SESSION_ID_BYTES 16 /* the id that precedes TLS on the data port */
+#define LPM_SESSION_PSK_BYTES 32
+/* Bounds of LpmMoverStart.backlog_bytes; a START outside of them is refused by the mover. */
+#define LPM_BACKLOG_MIN (G_GUINT64_CONSTANT(256) << 10)
+#define LPM_BACKLOG_MAX (G_GUINT64_CONSTANT(1) << 30)
+
+/* START. Strings are borrowed by the sending call, owned by the structure after receiving. */
+typedef struct lpm_mover_start {
+    enum lpm_side side;
+    guint8 session[LPM_SESSION_ID_BYTES];
+    guint8 psk[LPM_SESSION_PSK_BYTES];
+    guint64 backlog_bytes;  /* most original bytes unacknowledged, per channel and direction */
+    const char *compression; /* "zstd", "lz4", "none"; used by the source */
+    gint compression_level;  /* of zstd */
+    const char *migration;   /* id, for the log and statistics */
+    const char *partition;   /* name, likewise */
+} LpmMoverStart;
+
+/* ---- lpmd's half: commands. FALSE with an error when the socket failed. ---- */
+
+gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **error);
+/* Source: `fd` is a listening unix stream socket (borrowed); the mover accepts once. */
+gboolean lpm_mover_send_listen(int socket, enum lpm_channel channel, int fd, GError **error);
+/* Target: `fd` is a connected unix stream socket (borrowed). */
+gboolean lpm_mover_send_attach(int socket, enum lpm_channel channel, int fd, GError **error);
+/* `fd` is a connected TCP socket behind the 16-byte id (borrowed); `server`: we accepted it. It
+ * replaces the link in use once its other end has proved that it knows the key, not before. */
+gboolean lpm_mover_send_link(int socket, gboolean server, int fd, GError **error);
+/* Lets the held reply to Finish go, as it came. Said before the reply came, it is remembered. */
+gboolean lpm_mover_send_release(int socket, GError **error);
+/* Replaces the held reply by an error with this text: the source's libvirt then takes the
+ * migration for failed and resumes its guest. Said before the reply came, it is remembered. The first
+ * of release and fail-finish counts. */
+gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **error);
+/* Asks for one LPM_MOVER_STATS. */
+gboolean lpm_mover_send_stats(int socket, GError **error);
+gboolean lpm_mover_send_quit(int socket, GError **error);
+
+/* ---- lpmd's half: what the mover tells ---- */
+
+enum lpm_mover_event_type {
+    LPM_MOVER_HELLO,       /* first on each connection: started, side, session, finish, pid */
+    LPM_MOVER_NEED,        /* need */
+    LPM_MOVER_LINK,        /* link_up, cause, reconnects */
+    LPM_MOVER_CHANNEL,     /* channel, state, cause */
+    LPM_MOVER_FINISH_HELD, /* status, cancelled */
+    LPM_MOVER_STATS,       /* stats */
+    LPM_MOVER_FAILED,      /* code, cause: the session is dead, both sockets are closed */
+    LPM_MOVER_ENDED,       /* both channels closed on this side and everything acknowledged */
+};
+
+enum lpm_mover_need { LPM_NEED_LINK, LPM_NEED_RPC, LPM_NEED_DATA };
+
+/* Of the socket to the local program (QEMU or libvirtd). */
+enum lpm_channel_state {
+    LPM_CHANNEL_NONE,   /* no socket yet */
+    LPM_CHANNEL_OPEN,   /* connected */
+    LPM_CHANNEL_EOF,    /* the local program will send no more; it may still be sent to */
+    LPM_CHANNEL_CLOSED, /* both directions ended and the socket is closed; cause: why, if abnormal */
+};
+
+/* Of the reply to Finish, at the source. */
+enum lpm_finish_state {
+    LPM_FINISH_NONE,     /* not come yet */
+    LPM_FINISH_HELD,     /* here and held */
+    LPM_FINISH_RELEASED, /* given to libvirt as it came */
+    LPM_FINISH_REFUSED,  /* replaced by an error */
+};
+
+typedef struct lpm_mover_event {
+    enum lpm_mover_event_type type;
+    /* HELLO */
+    gboolean started; /* START was received; if FALSE the rest of HELLO but pid is unset */
+    enum lpm_side side;
+    guint8 session[LPM_SESSION_ID_BYTES];
+    enum lpm_finish_state finish;
+    gint64 pid; /* in the mover's pid namespace, which is lpmd's */
+    /* NEED */
+    enum lpm_mover_need need;
+    /* LINK */
+    gboolean link_up;
+    guint64 reconnects; /* links after the first */
+    /* CHANNEL */
+    enum lpm_channel channel;
+    enum lpm_channel_state state;
+    /* FINISH_HELD: status 0 is success, 1 an error of the target's libvirt; cancelled: the source's
+     * libvirt had given the migration up before it called Finish. Held in every case: release it. */
+    gint status;
+    gboolean cancelled;
+    /* FAILED: a number of the catalogue (enum lpm_error_code) */
+    int code;
+    char *cause;   /* owned; of LINK (down), CHANNEL and FAILED; NULL if there is none to tell */
+    json_t *stats; /* owned; of STATS: "Mover statistics" of docs/architecture.md */
+} LpmMoverEvent;
+
+/* Receives one event into `event` (zeroed first; clear with lpm_mover_event_clear). Blocks; poll
+ * the socket for POLLIN before. FALSE at end of file with `*error` unset, or with it set. */
+gboolean lpm_mover_event_receive(int socket, LpmMoverEvent *event, GError **error);
+void lpm_mover_event_clear(LpmMoverEvent *event);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LpmMoverEvent, lpm_mover_event_clear)
+
+/* ---- the mover's half ---- */
+
+enum lpm_mover_command_type {
+    LPM_MOVER_START,
+    LPM_MOVER_LISTEN,
+    LPM_MOVER_ATTACH,
+    LPM_MOVER_ADD_LINK,
+    LPM_MOVER_RELEASE,
+    LPM_MOVER_FAIL_FINISH,
+    LPM_MOVER_ASK_STATS,
+    LPM_MOVER_QUIT,
+};
+
+typedef struct lpm_mover_command {
+    enum lpm_mover_command_type type;
+    LpmMoverStart start;      /* START; its strings point into `message` */
+    enum lpm_channel channel; /* LISTEN, ATTACH: rpc or data */
+    gboolean server;          /* ADD_LINK */
+    const char *cause;        /* FAIL_FINISH; points into `message` */
+    int fd;                   /* owned; LISTEN, ATTACH, ADD_LINK, else -1 */
+    json_t *message;          /* owned */
+} LpmMoverCommand;
+
+/* As lpm_mover_event_receive. A command that is not understood is an error (LPM_E_PROTOCOL) that
+ * names the key; a missing descriptor too. */
+gboolean lpm_mover_command_receive(int socket, LpmMoverCommand *command, GError **error);
+void lpm_mover_command_clear(LpmMoverCommand *command);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LpmMoverCommand, lpm_mover_command_clear)
+
+/* Sends one event; reads only the members that its type names. */
+gboolean lpm_mover_event_send(int socket, const LpmMoverEvent *event, GError **error);
+
+/* Bytes as lower-case hexadecimal, a new string; and back: FALSE unless `text` is exactly `length`
+ * bytes of it. */
+char *lpm_hex(const guint8 *bytes, gsize length);
+gboolean lpm_unhex(const char *text, guint8 *bytes, gsize length);
+
+#endif
