@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""One managed system: a holder process with its own network, mount and UTS namespaces, and the
+daemons of a libvirt host in it.
+
+The holder does nothing but keep the namespaces; /proc/HOLDER/root is the host's file system as seen
+from outside, so its sockets can be reached without entering it.
+"""
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import uuid
+
+from lab import net, proc
+from lab.proc import LabError
+from lab.state import VAR
+
+# Private to each host; the keys are folders below the host's folder in the lab's state.
+PRIVATE = {
+    "/var/lib/libvirt": "lib-libvirt", "/etc/libvirt": "etc-libvirt",
+    "/var/log/libvirt": "log-libvirt", "/var/cache/libvirt": "cache-libvirt",
+    "/var/lib/lpm": "lib-lpm", "/etc/lpm": "etc-lpm", "/var/log/lpm": "log-lpm",
+}
+CREATED = os.path.join(VAR, "created-folders")
+UUIDS = uuid.UUID("5d0a1f9e-4c3b-5c60-9d0f-6f2a3d1b7e44")
+
+LIBVIRTD_CONF = """\
+host_uuid = "{uuid}"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+unix_sock_rw_perms = "0770"
+log_outputs = "3:stderr"
+"""
+
+# System users that the packages of libvirt and OpenLPM would make; a host gets those that the machine
+# does not have. libvirt refuses to start without its own.
+USERS = {"libvirt-qemu": 64055, "lpm-mover": 64155}
+GROUPS = {"libvirt-qemu": 64055, "lpm-mover": 64155, "lpm": 64156}
+
+QEMU_CONF = """\
+user = "root"
+group = "root"
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+remember_owner = 0
+"""
+
+
+def create_mount_points():
+    """The private folders need something to be mounted on. What was made for it is noted, so that
+    the last `down` can take it away again."""
+    made = []
+    for path in PRIVATE:
+        missing = []
+        while not os.path.isdir(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for path in reversed(missing):
+            os.mkdir(path, 0o755)
+            made.append(path)
+    if made:
+        with open(CREATED, "a") as f:
+            f.writelines(p + "\n" for p in made)
+
+
+def remove_mount_points():
+    try:
+        with open(CREATED) as f:
+            paths = f.read().splitlines()
+    except FileNotFoundError:
+        return
+    for path in reversed(paths):
+        try:
+            os.rmdir(path)
+        except OSError:
+            pass  # gone already, or somebody has put something there meanwhile
+    os.unlink(CREATED)
+
+
+def _write(path, text):
+    with open(path, "w") as f:
+        f.write(text)
+
+
+def write_files(lab, state, host):
+    base = lab.host_dir(host)
+    for folder in list(PRIVATE.values()) + ["log"]:
+        os.makedirs(os.path.join(base, folder), exist_ok=True)
+    identity = uuid.uuid5(UUIDS, f"{lab.name}/{host}")
+    _write(f"{base}/etc-libvirt/libvirtd.conf", LIBVIRTD_CONF.format(uuid=identity))
+    _write(f"{base}/etc-libvirt/qemu.conf", QEMU_CONF)
+    lines = ["127.0.0.1 localhost"]
+    lines += [f"{h['address']} {name}" for name, h in state["hosts"].items()]
+    lines += [f"{state['client']['address']} client", f"{state['san']['address']} san"]
+    _write(f"{base}/hosts", "\n".join(lines) + "\n")
+    _write(f"{base}/passwd", _with_entries(
+        "/etc/passwd", {n: f"{n}:x:{u}:{u}::/nonexistent:/usr/sbin/nologin"
+                        for n, u in USERS.items()}))
+    _write(f"{base}/group", _with_entries(
+        "/etc/group", {n: f"{n}:x:{g}:" for n, g in GROUPS.items()}))
+
+
+def _with_entries(path, entries):
+    """The text of a passwd or group file with entries added for the names that it lacks."""
+    with open(path) as f:
+        text = f.read()
+    have = {line.partition(":")[0] for line in text.splitlines()}
+    return text + "".join(line + "\n" for name, line in entries.items() if name not in have)
+
+
+def holder_script(lab, role, hostname, binds, dirs):
+    """Shell text that makes the namespaces of a holder a host's own, reports, and sleeps."""
+    q = shlex.quote
+    lines = ["set -e", f"hostname {q(hostname)}",
+             # /sys shows the network of the process that mounted it.
+             "mount -t sysfs sysfs /sys",
+             "mount -t tmpfs -o mode=755 tmpfs /run",
+             "mkdir " + " ".join(["/run/lock"] + dirs)]
+    lines += [f"mount --bind {q(source)} {q(target)}" for source, target in binds]
+    lines += ["echo ready", "exec >/dev/null 2>&1",
+              f"exec -a {q(f'lpm-lab-{lab.name}-{role}')} sleep infinity"]
+    return "\n".join(lines)
+
+
+def start_holder(lab, role, script, log):
+    """The holder of a role, in its namespaces; it runs but is not ready before await_holder()."""
+    argv = ["nsenter", f"--net={lab.netns_path(role)}", "unshare", "--mount", "--uts",
+            "--propagation", "slave", "bash", "-c", script]
+    with open(log, "ab") as err:
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err,
+                                cwd="/", env=lab.env(), start_new_session=True)
+
+
+def await_holder(role, child, log):
+    # The script either reports or ends, so this cannot hang on anything but the mounts themselves.
+    if child.stdout.readline().strip() != b"ready":
+        raise LabError(f"cannot make the namespaces of {role}: {proc.tail(log)}")
+    child.stdout.close()
+    return proc.record(child.pid)
+
+
+def begin_host(lab, host):
+    base = lab.host_dir(host)
+    binds = [(os.path.join(base, folder), path) for path, folder in PRIVATE.items()]
+    binds += [(f"{base}/{name}", f"/etc/{name}") for name in ("hosts", "passwd", "group")]
+    script = holder_script(lab, host, host, binds, ["/run/libvirt", "/run/lpm"])
+    return start_holder(lab, host, script, f"{base}/log/holder.log")
+
+
+def enter(state, where, argv):
+    """Command line that runs argv inside a host, the SAN, the client or the switch."""
+    holder = state.get(where, {}) if where == "san" else state["hosts"].get(where)
+    if holder:
+        return ["nsenter", "-t", str(holder["holder"]["pid"]), "-m", "-n", "-u", "--wdns=.",
+                "--"] + argv
+    if where in ("client", "lan"):
+        return ["nsenter", f"--net=/run/netns/{state[where]['netns']}", "--"] + argv
+    known = ", ".join(list(state["hosts"]) + ["client", "san", "lan"])
+    raise LabError(f"there is no '{where}' in this lab: it has {known}")
+
+
+def daemon_in(lab, state, host, argv, log):
+    line = enter(state, host, argv)
+    line[line.index("--wdns=.")] = "--wdns=/"
+    return proc.daemon(line, log, lab.env())
+
+
+def root(state, host):
+    return f"/proc/{state['hosts'][host]['holder']['pid']}/root"
+
+
+def libvirt_socket(state, host):
+    return root(state, host) + "/run/libvirt/libvirt-sock"
+
+
+def libvirt_uri(state, host):
+    return f"qemu+unix:///system?socket={libvirt_socket(state, host)}"
+
+
+def answers(path):
+    """Whether somebody listens on a unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        try:
+            s.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def begin_libvirt(lab, state, host):
+    """Starts virtlogd and libvirtd; ready only after await_libvirt()."""
+    entry = state["hosts"][host]
+    logs = os.path.join(lab.host_dir(host), "log")
+    for name, argv in (("virtlogd", ["virtlogd"]),
+                       ("libvirtd", ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"])):
+        if not shutil.which(argv[0], path=lab.env()["PATH"]):
+            raise LabError(f"the program '{name}' is missing: "
+                           "install the packages of packaging/debian/packages.lab")
+        entry[name] = daemon_in(lab, state, host, argv, f"{logs}/{name}.log")
+    lab.save(state)
+
+
+def await_libvirt(lab, state, host):
+    entry = state["hosts"][host]
+    log = os.path.join(lab.host_dir(host), "log", "libvirtd.log")
+
+    def ready():
+        if not proc.alive(entry["libvirtd"]):
+            raise LabError(f"libvirtd of {host} has ended: {proc.tail(log)}")
+        return answers(libvirt_socket(state, host))
+    proc.wait_until(f"libvirtd of {host}", ready, 30)
+
+
+def virsh(state, host, *args, check=True, timeout=60):
+    return proc.run(["virsh", "-q", "-c", libvirt_uri(state, host)] + list(args), check=check,
+                    timeout=timeout)
+
+
+def new_entry(lab, state, host):
+    number = net.HOST_NUMBER[host]
+    return {"name": host, "address": lab.lan_address(state, number),
+            "san_address": lab.san_address(state, number), "netns": lab.netns(host),
+            "rate": "none", "holder": None, "libvirtd": None, "virtlogd": None, "lpmd": None}

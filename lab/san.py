@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""The SAN: Debian's tgt in namespaces of its own, one LUN per guest disk.
+
+Each LUN has a serial and a SCSI id of its own, as a storage server's would, so that two hosts can
+find out that what they see is the same disk.
+"""
+
+import os
+import re
+
+from lab import host, net, proc
+from lab.proc import LabError, run
+
+TID = "1"
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def parse_size(text):
+    """'256M' -> bytes."""
+    match = re.fullmatch(r"(\d+)([KMG]?)", text.upper())
+    size = int(match[1]) * UNITS[match[2]] if match else 0
+    if size < 2**20 or size % 512:
+        raise LabError(f"'{text}' is not a size: give a number with K, M or G, 1M or more")
+    return size
+
+
+def new_entry(lab, state):
+    return {"address": lab.san_address(state, net.SAN_NUMBER), "port": 3260,
+            "iqn": f"iqn.2026-11.org.openlpm.{lab.name}:san", "netns": lab.netns("san"),
+            "holder": None, "tgtd": None, "next_lun": 1, "luns": {}}
+
+
+def create_net(lab, state):
+    net.add_netns(lab.netns("san"))
+    net.plug(lab, "san", "san0", "san", "san-port")
+    net.ip_batch(lab.netns("san"), [f"addr add {state['san']['address']}/24 dev san0",
+                                    "link set san0 up"])
+
+
+def begin(lab):
+    folder = os.path.join(lab.var_dir, "san")
+    os.makedirs(folder, exist_ok=True)
+    script = host.holder_script(lab, "san", "san", [], ["/run/tgtd"])
+    return host.start_holder(lab, "san", script, os.path.join(folder, "holder.log"))
+
+
+def start(lab, state):
+    san = state["san"]
+    log = os.path.join(lab.var_dir, "san", "tgtd.log")
+    argv = ["tgtd", "-f", "--iscsi", f"portal={san['address']}:{san['port']}"]
+    san["tgtd"] = host.daemon_in(lab, state, "san", argv, log)
+    lab.save(state)
+
+    def ready():
+        if not proc.alive(san["tgtd"]):
+            raise LabError(f"tgtd has ended: {proc.tail(log)}")
+        return tgtadm(state, "--mode", "target", "--op", "show", check=False).returncode == 0
+    proc.wait_until("tgtd", ready, 20)
+    tgtadm(state, "--mode", "target", "--op", "new", "--tid", TID, "-T", san["iqn"])
+    tgtadm(state, "--mode", "target", "--op", "bind", "--tid", TID, "-I", "ALL")
+
+
+def tgtadm(state, *args, check=True):
+    line = host.enter(state, "san", ["tgtadm", "--lld", "iscsi"] + list(args))
+    line[line.index("--wdns=.")] = "--wdns=/"
+    return run(line, check=check)
+
+
+def add_lun(lab, state, guest, size):
+    """A new LUN with an empty sparse file behind it; returns its number. A number is never used
+    twice in the life of a lab: a host that has seen a LUN must not take another disk for it."""
+    san = state["san"]
+    number = san["next_lun"]
+    san["next_lun"] = number + 1
+    path = os.path.join(lab.var_dir, "san", f"lun{number}.img")
+    serial = f"LPM{lab.name.upper()}{number:04d}"
+    lun = {"lun": number, "serial": serial, "id": f"openlpm-{lab.name}-{number:04d}",
+           "file": path, "size": size, "guest": guest}
+    san["luns"][str(number)] = lun
+    lab.save(state)
+    with open(path, "wb") as f:
+        f.truncate(size)
+    unit = ["--mode", "logicalunit", "--tid", TID, "--lun", str(number)]
+    tgtadm(state, *unit, "--op", "new", "-b", path)
+    tgtadm(state, *unit, "--op", "update", "--params",
+           f"vendor_id=OPENLPM,product_id=LAB,scsi_sn={serial},scsi_id={lun['id']}")
+    return number
+
+
+def remove_lun(lab, state, number):
+    lun = state["san"]["luns"].pop(str(number), None)
+    if lun is None:
+        return
+    tgtadm(state, "--mode", "logicalunit", "--tid", TID, "--lun", str(number), "--op", "delete",
+           check=False)
+    try:
+        os.unlink(lun["file"])
+    except FileNotFoundError:
+        pass
+    lab.save(state)
