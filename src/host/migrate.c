@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* The migrate call, its job, and the two ends of a partition's life that the hand-over needs. */
+#include "host/host-internal.h"
+
+#include "base/error.h"
+
+#include <libvirt/virterror.h>
+#include <string.h>
+
+#define MIB (1024 * 1024ULL)
+
+/* Parameters as libvirt wants them; the caller frees with virTypedParamsFree. */
+static gboolean fill_params(const struct lpm_migrate_params *params, virTypedParameterPtr *list,
+                            int *count, GError **error)
+{
+    int limit = 0;
+    g_autofree char *uri = g_strdup_printf("unix://%s", params->data_socket);
+
+    if (virTypedParamsAddString(list, count, &limit, VIR_MIGRATE_PARAM_URI, uri) < 0)
+        return lpm_host_fail(error, "preparing the migrate call");
+    /* Without this parameter libvirt lifts QEMU's own limit of 128 MiB/s. */
+    if (params->bandwidth &&
+        virTypedParamsAddULLong(list, count, &limit, VIR_MIGRATE_PARAM_BANDWIDTH,
+                                (params->bandwidth + MIB - 1) / MIB) < 0)
+        return lpm_host_fail(error, "preparing the migrate call");
+    return TRUE;
+}
+
+gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params *params,
+                          GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+    lpm_auto_domain domain = NULL;
+    virTypedParameterPtr list = NULL;
+    int count = 0;
+    unsigned int flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PAUSED;
+    g_autofree char *uri =
+        g_strdup_printf("qemu+unix:///system?socket=%s", params->rpc_socket);
+
+    if (!connection)
+        return FALSE;
+    domain = virDomainLookupByUUIDString(connection, params->uuid);
+    if (!domain)
+        return lpm_host_fail(error, "looking the partition up");
+    if (params->persistent)
+        flags |= VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE;
+    gboolean ok = fill_params(params, &list, &count, error);
+    if (ok && virDomainMigrateToURI3(domain, uri, list, (unsigned int)count, flags) < 0)
+        ok = lpm_host_fail(error, "libvirt's migration");
+    virTypedParamsFree(list, count);
+    return ok;
+}
+
+static guint64 stat_value(virTypedParameterPtr list, int count, const char *name)
+{
+    unsigned long long value = 0;
+
+    return virTypedParamsGetULLong(list, count, name, &value) == 1 ? value : 0;
+}
+
+gboolean lpm_host_job(struct lpm_host *host, const char *uuid, struct lpm_job *job, GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+    virTypedParameterPtr list = NULL;
+    int type = VIR_DOMAIN_JOB_NONE, count = 0;
+
+    memset(job, 0, sizeof(*job));
+    if (!lpm_host_find(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (!domain)
+        return TRUE;
+    if (virDomainGetJobStats(domain, &type, &list, &count, 0) < 0)
+        return lpm_host_fail(error, "asking the job's progress");
+    job->active = type != VIR_DOMAIN_JOB_NONE;
+    job->memory_total = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
+    job->memory_done = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_PROCESSED);
+    job->memory_left = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_REMAINING);
+    job->rate = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_BPS);
+    job->page_size = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_PAGE_SIZE);
+    job->dirty_rate = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_DIRTY_RATE) *
+                      (job->page_size ? job->page_size : 4096);
+    job->iteration = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_ITERATION);
+    job->expected_suspend_ms = stat_value(list, count, VIR_DOMAIN_JOB_DOWNTIME);
+    virTypedParamsFree(list, count);
+    return TRUE;
+}
+
+/* The calls that need the domain to exist: looks it up and tells a missing one apart. */
+static gboolean find_existing(struct lpm_host *host, const char *uuid, virConnectPtr *connection,
+                              virDomainPtr *domain, GError **error)
+{
+    if (!lpm_host_find(host, uuid, connection, domain, error))
+        return FALSE;
+    if (!*domain)
+        return lpm_fail(error, LPM_E_PARTITION_NOT_FOUND, "no partition %s on %s", uuid,
+                        host->config->name);
+    return TRUE;
+}
+
+gboolean lpm_host_set_max_suspend(struct lpm_host *host, const char *uuid, guint milliseconds,
+                                  GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainMigrateSetMaxDowntime(domain, milliseconds, 0) < 0)
+        return lpm_host_fail(error, "setting the longest suspension");
+    return TRUE;
+}
+
+gboolean lpm_host_abort(struct lpm_host *host, const char *uuid, GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainAbortJob(domain) < 0)
+        return lpm_host_fail(error, "aborting libvirt's migration");
+    return TRUE;
+}
+
+gboolean lpm_host_resume(struct lpm_host *host, const char *uuid, GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainResume(domain) < 0)
+        return lpm_host_fail(error, "resuming the partition");
+    return TRUE;
+}
+
+gboolean lpm_host_discard(struct lpm_host *host, const char *uuid, gboolean undefine,
+                          GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!lpm_host_find(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (!domain)
+        return TRUE;
+    if (virDomainIsActive(domain) == 1 && virDomainDestroy(domain) < 0 &&
+        virDomainIsActive(domain) == 1)
+        return lpm_host_fail(error, "ending the copy that must not run");
+    if (undefine && virDomainIsPersistent(domain) == 1 &&
+        virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
+                                           VIR_DOMAIN_UNDEFINE_KEEP_TPM) < 0)
+        return lpm_host_fail(error, "dropping the definition that is not used");
+    return TRUE;
+}
