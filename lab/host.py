@@ -17,14 +17,17 @@ import uuid
 
 from lab import net, proc
 from lab.proc import LabError
-from lab.state import VAR
+from lab.state import CACHE, VAR
 
 # Private to each host; the keys are folders below the host's folder in the lab's state.
 PRIVATE = {
     "/var/lib/libvirt": "lib-libvirt", "/etc/libvirt": "etc-libvirt",
-    "/var/log/libvirt": "log-libvirt", "/var/cache/libvirt": "cache-libvirt",
+    "/var/log/libvirt": "log-libvirt",
     "/var/lib/lpm": "lib-lpm", "/etc/lpm": "etc-lpm", "/var/log/lpm": "log-lpm",
 }
+# What libvirt finds out about a QEMU takes it seconds and depends on the machine only; it checks by
+# itself that an entry is still true, and replaces entries atomically. So all labs share them.
+SHARED = {"/var/cache/libvirt": os.path.join(CACHE, "libvirt")}
 CREATED = os.path.join(VAR, "created-folders")
 UUIDS = uuid.UUID("5d0a1f9e-4c3b-5c60-9d0f-6f2a3d1b7e44")
 
@@ -55,7 +58,9 @@ def create_mount_points():
     """The private folders need something to be mounted on. What was made for it is noted, so that
     the last `down` can take it away again."""
     made = []
-    for path in PRIVATE:
+    for path in SHARED.values():
+        os.makedirs(path, exist_ok=True)
+    for path in list(PRIVATE) + list(SHARED):
         missing = []
         while not os.path.isdir(path):
             missing.append(path)
@@ -147,27 +152,26 @@ def await_holder(role, child, log):
 def begin_host(lab, host):
     base = lab.host_dir(host)
     binds = [(os.path.join(base, folder), path) for path, folder in PRIVATE.items()]
+    binds += [(source, path) for path, source in SHARED.items()]
     binds += [(f"{base}/{name}", f"/etc/{name}") for name in ("hosts", "passwd", "group")]
     script = holder_script(lab, host, host, binds, ["/run/libvirt", "/run/lpm"])
     return start_holder(lab, host, script, f"{base}/log/holder.log")
 
 
-def enter(state, where, argv):
+def enter(state, where, argv, folder="."):
     """Command line that runs argv inside a host, the SAN, the client or the switch."""
     holder = state.get(where, {}) if where == "san" else state["hosts"].get(where)
     if holder:
-        return ["nsenter", "-t", str(holder["holder"]["pid"]), "-m", "-n", "-u", "--wdns=.",
-                "--"] + argv
+        return ["nsenter", "-t", str(holder["holder"]["pid"]), "-m", "-n", "-u",
+                f"--wdns={folder}", "--"] + argv
     if where in ("client", "lan"):
         return ["nsenter", f"--net=/run/netns/{state[where]['netns']}", "--"] + argv
     known = ", ".join(list(state["hosts"]) + ["client", "san", "lan"])
     raise LabError(f"there is no '{where}' in this lab: it has {known}")
 
 
-def daemon_in(lab, state, host, argv, log):
-    line = enter(state, host, argv)
-    line[line.index("--wdns=.")] = "--wdns=/"
-    return proc.daemon(line, log, lab.env())
+def daemon_in(lab, state, where, argv, log):
+    return proc.daemon(enter(state, where, [], folder="/"), argv, log, lab.env())
 
 
 def root(state, host):
@@ -214,6 +218,8 @@ def await_libvirt(lab, state, host):
             raise LabError(f"libvirtd of {host} has ended: {proc.tail(log)}")
         return answers(libvirt_socket(state, host))
     proc.wait_until(f"libvirtd of {host}", ready, 30)
+    # Makes libvirt look at its QEMU now, so that no first migration is slower than the second.
+    virsh(state, host, "domcapabilities", "--virttype", "qemu")
 
 
 def virsh(state, host, *args, check=True, timeout=60):

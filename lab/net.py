@@ -84,11 +84,14 @@ def create_client(lab, state):
 def create_host_net(lab, state, host):
     """The host's uplink sits in br0, where libvirt puts guests; the host's own address is br0's."""
     number = HOST_NUMBER[host]
+    mac = f"02:4c:50:4d:{state['slot']:02x}:{number:02x}"
     add_netns(lab.netns(host))
     plug(lab, host, "uplink", "lan", host)
     plug(lab, host, "san0", "san", f"{host}-san")
     ip_batch(lab.netns(host), [
-        "link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+        # A bridge without an address of its own takes the lowest of its ports, which may be a
+        # guest's tap; the guest's tap on another host has the same one, and the hosts lose touch.
+        f"link add br0 address {mac} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
         "link set uplink master br0 up",
         f"addr add {lab.lan_address(state, number)}/24 dev br0",
         "link set br0 up",

@@ -102,12 +102,22 @@ def end(rec, timeout=10):
         wait_until(f"process {rec['pid']} to end", lambda: not alive(rec), timeout)
 
 
-def daemon(argv, log, env, cwd="/"):
-    """Starts a long-running process in a session of its own, output to the log; its record."""
+def daemon(enter, argv, log, env):
+    """Starts a long-running program under a reaper, output to the log; the program's record.
+
+    `enter` is the command line that takes the reaper to where the program belongs.
+    """
+    reaper = ["/usr/bin/python3", "-E", "-S", os.path.join(os.path.dirname(__file__), "reaper.py")]
     with open(log, "ab") as out:
-        child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd,
-                                 env=env, start_new_session=True)
-    return record(child.pid)
+        child = subprocess.Popen(enter + reaper + argv, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=out, cwd="/", env=env,
+                                 start_new_session=True)
+    # The reaper reports at once or ends, and the end closes the pipe.
+    line = child.stdout.readline().strip()
+    child.stdout.close()
+    if not line.isdigit():
+        raise LabError(f"cannot start {argv[0]}: {tail(log)}")
+    return record(int(line))
 
 
 def tail(path, lines=5):

@@ -63,9 +63,8 @@ def start(lab, state):
 
 
 def tgtadm(state, *args, check=True):
-    line = host.enter(state, "san", ["tgtadm", "--lld", "iscsi"] + list(args))
-    line[line.index("--wdns=.")] = "--wdns=/"
-    return run(line, check=check)
+    return run(host.enter(state, "san", ["tgtadm", "--lld", "iscsi"] + list(args), folder="/"),
+               check=check)
 
 
 def add_lun(lab, state, guest, size):

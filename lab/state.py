@@ -96,10 +96,19 @@ class Lab:
     @contextlib.contextmanager
     def lock(self):
         """One command at a time may change a lab; the lock dies with the process holding it."""
-        os.makedirs(RUN, exist_ok=True)
-        with open(os.path.join(RUN, f"{self.name}.lock"), "a+") as f:
-            _flock(f, f"lab '{self.name}'")
-            yield
+        path = os.path.join(RUN, f"{self.name}.lock")
+        while True:
+            os.makedirs(RUN, exist_ok=True)
+            with open(path, "a+") as f:
+                _flock(f, f"lab '{self.name}'")
+                # `down` removes the file while it holds the lock: then this one is the wrong one.
+                try:
+                    same = os.stat(path).st_ino == os.fstat(f.fileno()).st_ino
+                except FileNotFoundError:
+                    same = False
+                if same:
+                    yield
+                    return
 
 
 def _flock(f, what):
@@ -141,6 +150,12 @@ def _slots():
         f.truncate()
         for number in sorted(table):
             f.write(f"{number} {table[number]}\n")
+
+
+def remove_lock(lab):
+    """For `down`, which holds the lock: leaves nothing of the lab, and no folder without a lab."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(RUN, f"{lab.name}.lock"))
 
 
 def take_slot(name):

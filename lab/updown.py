@@ -7,6 +7,7 @@
 also cleans after an `up` that was killed half-way or a state file that was lost.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import time
 
 from lab import host, lpmd, net, proc, san
 from lab.proc import LabError
-from lab.state import HOSTS, ROLES, VAR, boot_id, free_slot, lab_names, take_slot
+from lab.state import HOSTS, ROLES, VAR, boot_id, free_slot, lab_names, remove_lock, take_slot
 
 
 def leftovers(lab):
@@ -134,11 +135,9 @@ def down(lab):
     free_slot(lab.name)
     if not lab_names():
         host.remove_mount_points()
-        for folder in (VAR,):
-            try:
-                os.rmdir(folder)
-            except OSError:
-                pass
+        with contextlib.suppress(OSError):
+            os.rmdir(VAR)
+    remove_lock(lab)
     left = leftovers(lab)
     if left:
         raise LabError(f"could not take everything away: {', '.join(left)}")
