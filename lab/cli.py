@@ -111,6 +111,18 @@ def cmd_stop_lpmd(lab, args):
         lpmd.stop(lab, _with_host(lab, args.host), args.host, kill=args.kill)
 
 
+def cmd_start_libvirtd(lab, args):
+    with lab.lock():
+        state = _with_host(lab, args.host)
+        host.begin_libvirtd(lab, state, args.host)
+        host.await_libvirt(lab, state, args.host)
+
+
+def cmd_stop_libvirtd(lab, args):
+    with lab.lock():
+        host.stop_libvirt(lab, _with_host(lab, args.host), args.host, kill=args.kill)
+
+
 def cmd_pair(lab, args):
     with lab.lock():
         lpmd.pair_all(lab, lab.load())
@@ -146,14 +158,16 @@ def _guest_parsers(sub):
     p.set_defaults(run=cmd_guest_rm)
 
 
-def _lpmd_parsers(sub):
-    p = sub.add_parser("start-lpmd", help="start lpmd on a host")
-    p.add_argument("host")
-    p.set_defaults(run=cmd_start_lpmd)
-    p = sub.add_parser("stop-lpmd", help="end lpmd on a host; --kill as a crash would")
-    p.add_argument("host")
-    p.add_argument("--kill", action="store_true")
-    p.set_defaults(run=cmd_stop_lpmd)
+def _daemon_parsers(sub):
+    for name, start, stop in (("lpmd", cmd_start_lpmd, cmd_stop_lpmd),
+                              ("libvirtd", cmd_start_libvirtd, cmd_stop_libvirtd)):
+        p = sub.add_parser(f"start-{name}", help=f"start {name} on a host")
+        p.add_argument("host")
+        p.set_defaults(run=start)
+        p = sub.add_parser(f"stop-{name}", help=f"end {name} on a host; --kill as a crash would")
+        p.add_argument("host")
+        p.add_argument("--kill", action="store_true")
+        p.set_defaults(run=stop)
     p = sub.add_parser("pair", help="pair all hosts with each other")
     p.set_defaults(run=cmd_pair)
 
@@ -195,7 +209,7 @@ def parser():
     p.add_argument("partition")
     p.set_defaults(run=cmd_console)
     _guest_parsers(sub)
-    _lpmd_parsers(sub)
+    _daemon_parsers(sub)
     p = sub.add_parser("rate", help="change the shaping of uplinks")
     p.add_argument("host", metavar="HOST|all")
     p.add_argument("rate", metavar="RATE|none")

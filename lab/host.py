@@ -11,6 +11,7 @@ from outside, so its sockets can be reached without entering it.
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import uuid
@@ -69,6 +70,7 @@ def create_mount_points():
             os.mkdir(path, 0o755)
             made.append(path)
     if made:
+        os.makedirs(VAR, exist_ok=True)
         with open(CREATED, "a") as f:
             f.writelines(p + "\n" for p in made)
 
@@ -198,14 +200,30 @@ def answers(path):
 
 def begin_libvirt(lab, state, host):
     """Starts virtlogd and libvirtd; ready only after await_libvirt()."""
-    entry = state["hosts"][host]
-    logs = os.path.join(lab.host_dir(host), "log")
-    for name, argv in (("virtlogd", ["virtlogd"]),
-                       ("libvirtd", ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"])):
-        if not shutil.which(argv[0], path=lab.env()["PATH"]):
+    for name in ("virtlogd", "libvirtd"):
+        if not shutil.which(name, path=lab.env()["PATH"]):
             raise LabError(f"the program '{name}' is missing: "
                            "install the packages of packaging/debian/packages.lab")
-        entry[name] = daemon_in(lab, state, host, argv, f"{logs}/{name}.log")
+    state["hosts"][host]["virtlogd"] = daemon_in(
+        lab, state, host, ["virtlogd"], os.path.join(lab.host_dir(host), "log", "virtlogd.log"))
+    begin_libvirtd(lab, state, host)
+
+
+def stop_libvirt(lab, state, host, kill=False):
+    """Ends libvirtd, or kills it as a crash would; its QEMUs go on."""
+    entry = state["hosts"][host]
+    if kill and proc.alive(entry["libvirtd"]):
+        proc.send(entry["libvirtd"]["pid"], entry["libvirtd"]["start"], signal.SIGKILL)
+    proc.end(entry["libvirtd"])
+
+
+def begin_libvirtd(lab, state, host):
+    entry = state["hosts"][host]
+    if proc.alive(entry["libvirtd"]):
+        raise LabError(f"libvirtd of {host} runs already (process {entry['libvirtd']['pid']})")
+    entry["libvirtd"] = daemon_in(
+        lab, state, host, ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf"],
+        os.path.join(lab.host_dir(host), "log", "libvirtd.log"))
     lab.save(state)
 
 

@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 
 from lab import host, proc
 from lab.proc import LabError
@@ -81,7 +82,7 @@ def start(lab, state, where):
 def stop(lab, state, where, kill=False):
     entry = state["hosts"][where]
     if kill and proc.alive(entry["lpmd"]):
-        proc.send(entry["lpmd"]["pid"], entry["lpmd"]["start"], 9)
+        proc.send(entry["lpmd"]["pid"], entry["lpmd"]["start"], signal.SIGKILL)
     proc.end(entry["lpmd"])
     entry["lpmd"] = None
     lab.save(state)

@@ -134,6 +134,15 @@ def lab_names():
 
 
 @contextlib.contextmanager
+def all_labs_lock():
+    """Held while something that labs share is made or taken away (the mount points)."""
+    os.makedirs(RUN, exist_ok=True)
+    with open(os.path.join(RUN, "all.lock"), "a") as f:
+        _flock(f, "what all labs share")
+        yield
+
+
+@contextlib.contextmanager
 def _slots():
     """The slot table {slot: lab name}, locked; written back on leaving."""
     os.makedirs(RUN, exist_ok=True)

@@ -15,7 +15,8 @@ import time
 
 from lab import host, lpmd, net, proc, san
 from lab.proc import LabError
-from lab.state import HOSTS, ROLES, VAR, boot_id, free_slot, lab_names, remove_lock, take_slot
+from lab.state import (HOSTS, ROLES, VAR, all_labs_lock, boot_id, free_slot, lab_names, remove_lock,
+                       take_slot)
 
 
 def leftovers(lab):
@@ -58,8 +59,10 @@ def up(lab, hosts, rate, with_lpmd):
 
 
 def _build(lab, names, rate, with_lpmd):
-    for folder in (lab.run_dir, lab.console_dir):
-        os.makedirs(folder)
+    with all_labs_lock():
+        os.makedirs(lab.run_dir)
+        host.create_mount_points()
+    os.makedirs(lab.console_dir)
     state = {"name": lab.name, "boot_id": boot_id(), "slot": take_slot(lab.name), "rate": rate,
              "build": lab.build, "hosts": {}, "guests": {}}
     state["lan"] = {"netns": lab.netns("lan"), "bridge": "lan", "san_bridge": "san"}
@@ -69,7 +72,6 @@ def _build(lab, names, rate, with_lpmd):
     for name in names:
         state["hosts"][name] = host.new_entry(lab, state, name)
     lab.save(state)
-    host.create_mount_points()
     net.create_switch(lab)
     net.create_client(lab, state)
     san.create_net(lab, state)
@@ -131,12 +133,13 @@ def down(lab):
     for point in _mounts(lab):
         proc.run(["umount", "-l", point])
     shutil.rmtree(lab.var_dir, ignore_errors=True)
-    shutil.rmtree(lab.run_dir, ignore_errors=True)
     free_slot(lab.name)
-    if not lab_names():
-        host.remove_mount_points()
-        with contextlib.suppress(OSError):
-            os.rmdir(VAR)
+    with all_labs_lock():
+        shutil.rmtree(lab.run_dir, ignore_errors=True)
+        if not lab_names():
+            host.remove_mount_points()
+            with contextlib.suppress(OSError):
+                os.rmdir(VAR)
     remove_lock(lab)
     left = leftovers(lab)
     if left:
