@@ -43,7 +43,7 @@ def describe(lab, state, counters=False):
                             mac=g["nics"][0]["mac"] if g["nics"] else None)
     return {
         "name": lab.name, "rate": state["rate"], "build": lab.build,
-        "programs": {n: lpmd.program(lab, n) for n in lpmd.PROGRAMS},
+        "programs": {n: lpmd.program(lab, n) for n in lpmd.PROGRAMS | lpmd.WORKLOAD},
         "switch": {"netns": state["lan"]["netns"], "bridge": state["lan"]["bridge"],
                    "san_bridge": state["lan"]["san_bridge"]},
         "hosts": hosts,

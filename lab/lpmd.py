@@ -11,6 +11,7 @@ from lab import host, proc
 from lab.proc import LabError
 
 PROGRAMS = {"lpmd": "src/daemon/lpmd", "lpm": "src/cli/lpm", "lpm-mover": "src/mover/lpm-mover"}
+WORKLOAD = {"ledger": "lab/ledger/ledger", "ledgerd": "lab/ledger/ledgerd"}
 
 CONF = """\
 [host]
@@ -23,7 +24,7 @@ path={mover}
 
 
 def program(lab, name):
-    return os.path.join(lab.build, PROGRAMS[name])
+    return os.path.join(lab.build, (PROGRAMS | WORKLOAD)[name])
 
 
 def built(lab):
