@@ -27,14 +27,15 @@
 typedef struct lpm_batch LpmBatch;
 typedef struct lpm_batch_decoder LpmBatchDecoder;
 
-/* An empty batch for at most `page_bytes` of page content and `original_bytes` of the stream (0: the
- * defaults; clamped to 64 KiB + 512 .. LPM_BATCH_ORIGINAL_MAX). Everything is allocated here. */
+/* An empty batch for at most `page_bytes` of page content and `original_bytes` of the stream (0:
+ * the defaults; clamped to 64 KiB + 512 .. LPM_BATCH_ORIGINAL_MAX). Everything is allocated here.
+ */
 LpmBatch *lpm_batch_new(gsize page_bytes, gsize original_bytes);
 void lpm_batch_free(LpmBatch *batch);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmBatch, lpm_batch_free)
 
-/* Adds as many of the bytes as there is room for and returns how many: less than `length` means that
- * the batch is full. */
+/* Adds as many of the bytes as there is room for and returns how many: less than `length` means
+ * that the batch is full. */
 gsize lpm_batch_add_literal(LpmBatch *batch, const uint8_t *data, gsize length);
 
 /* Adds the record of a zero page, whole. FALSE: no room, nothing was added; encode and reset first.
@@ -71,9 +72,9 @@ LpmBatchDecoder *lpm_batch_decoder_new(void);
 void lpm_batch_decoder_free(LpmBatchDecoder *decoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmBatchDecoder, lpm_batch_decoder_free)
 
-/* Appends exactly `original_length` bytes (as the frame announced, 1..LPM_BATCH_ORIGINAL_MAX) to `out`
- * and returns TRUE; or returns FALSE and leaves `out` as it was: LPM_E_PROTOCOL if the body is not
- * well-formed, LPM_E_DATA_DAMAGED if a section does not decompress. `body` is untrusted. */
+/* Appends exactly `original_length` bytes (as the frame announced, 1..LPM_BATCH_ORIGINAL_MAX) to
+ * `out` and returns TRUE; or returns FALSE and leaves `out` as it was: LPM_E_PROTOCOL if the body
+ * is not well-formed, LPM_E_DATA_DAMAGED if a section does not decompress. `body` is untrusted. */
 gboolean lpm_batch_decode(LpmBatchDecoder *decoder, const uint8_t *body, gsize length,
                           gsize original_length, GByteArray *out, GError **error);
 

@@ -23,7 +23,8 @@ struct lpm_compressor {
     void (*free_context)(gpointer context);
     /* Worst case of the output for `length` bytes. */
     gsize (*bound)(gsize length);
-    /* Returns the bytes written into `out` (at most `room`), or 0 if it did not work or did not fit. */
+    /* Returns the bytes written into `out` (at most `room`), or 0 if it did not work or did not
+     * fit. */
     gsize (*compress)(gpointer context, int level, const uint8_t *data, gsize length, uint8_t *out,
                       gsize room);
     /* TRUE if exactly `room` bytes came out of exactly `length` bytes. Never writes beyond `room`.

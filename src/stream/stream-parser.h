@@ -3,13 +3,14 @@
 /*
  * QEMU's migration stream, source to target: bytes in, events out.
  *
- * The grammar is docs/stream-format.md. The parser never reads, never writes and never fails: what it
- * does not know it hands out as literal bytes, and from the first thing it cannot skip exactly
+ * The grammar is docs/stream-format.md. The parser never reads, never writes and never fails: what
+ * it does not know it hands out as literal bytes, and from the first thing it cannot skip exactly
  * everything is literal (`degraded`, with the reason and the place). Whatever the input and however
  * it is cut, the bytes of all events in order are the input.
  *
- * Memory is bounded: one record (at most 64 KiB + 264 bytes), names of at most LPM_STREAM_BLOCKS_MAX
- * blocks and LPM_STREAM_SECTIONS_MAX sections, and the page statistics (page-stats.h).
+ * Memory is bounded: one record (at most 64 KiB + 264 bytes), names of at most
+ * LPM_STREAM_BLOCKS_MAX blocks and LPM_STREAM_SECTIONS_MAX sections, and the page statistics
+ * (page-stats.h).
  *
  * Bytes are withheld only inside one page record; every other byte leaves in the step that brought
  * it. So a mover that sends what it has when its input is idle never keeps back anything for
@@ -42,55 +43,56 @@ enum lpm_stream_event_type {
  * parser or until the input changes. */
 struct lpm_stream_event {
     enum lpm_stream_event_type type;
-    const uint8_t *data;    /* the bytes of the input that this event stands for */
-    gsize length;           /* how many; 0 only with NONE */
+    const uint8_t *data; /* the bytes of the input that this event stands for */
+    gsize length;        /* how many; 0 only with NONE */
     /* ZERO_PAGE and PAGE only: */
-    gsize header_length;    /* bytes before the content: 8, or 9 + the length of the block's name */
-    guint32 page_size;      /* bytes; PAGE: length == header_length + page_size */
-    guint32 flags;          /* QEMU's flags of the record */
-    uint64_t offset;        /* of the page in its block, bytes */
-    gint block;             /* index of the block in lpm_stream_parser_block(), -1 if unannounced */
-    gboolean resent;        /* the page was sent before */
+    gsize header_length; /* bytes before the content: 8, or 9 + the length of the block's name */
+    guint32 page_size;   /* bytes; PAGE: length == header_length + page_size */
+    guint32 flags;       /* QEMU's flags of the record */
+    uint64_t offset;     /* of the page in its block, bytes */
+    gint block;          /* index of the block in lpm_stream_parser_block(), -1 if unannounced */
+    gboolean resent;     /* the page was sent before */
 };
 
 /* Where the stream stands. The order is the order of a pre-copy stream. */
 enum lpm_stream_phase {
-    LPM_STREAM_PHASE_HEADER,    /* before the first section */
-    LPM_STREAM_PHASE_SETUP,     /* the START sections */
-    LPM_STREAM_PHASE_ITERATING, /* PART sections: the partition runs on the source */
+    LPM_STREAM_PHASE_HEADER,     /* before the first section */
+    LPM_STREAM_PHASE_SETUP,      /* the START sections */
+    LPM_STREAM_PHASE_ITERATING,  /* PART sections: the partition runs on the source */
     LPM_STREAM_PHASE_COMPLETING, /* the first END: its processors stand still */
-    LPM_STREAM_PHASE_DEVICES,   /* device state */
-    LPM_STREAM_PHASE_POSTCOPY,  /* the package passed whole: the target runs, the source serves pages */
-    LPM_STREAM_PHASE_ENDED,     /* EOF mark (a description may follow) */
+    LPM_STREAM_PHASE_DEVICES,    /* device state */
+    LPM_STREAM_PHASE_POSTCOPY, /* the package passed whole: the target runs, the source serves pages
+                                */
+    LPM_STREAM_PHASE_ENDED,    /* EOF mark (a description may follow) */
 };
 
 /* All counters start at 0 and never decrease. */
 struct lpm_stream_info {
     enum lpm_stream_phase phase;
-    uint64_t position;        /* bytes of input taken so far */
-    char machine[256];        /* "pc-q35-7.2", "" before it is known */
-    guint32 page_size;        /* of the target's processor, bytes; 4096 unless announced */
-    uint64_t ram_bytes;       /* announced by MEM_SIZE, 0 before */
-    guint blocks;             /* announced memory blocks */
-    guint sections;           /* entries of the section table */
-    uint64_t pages_normal;    /* records with content */
-    uint64_t pages_zero;      /* records of zero pages */
-    uint64_t pages_encoded;   /* XBZRLE or compressed by QEMU: carried as literals */
-    uint64_t pages_resent;    /* of the three above: pages sent before */
-    uint64_t pages_distinct;  /* different pages sent; 0 if not counted */
-    gboolean pages_tracked;   /* FALSE: resent and distinct are not counted (no or too many blocks) */
-    guint rounds;             /* passes over memory, 1 from the first page (estimate: order of pages) */
-    guint ram_sections;       /* START, PART and END sections of `ram` completed */
-    gboolean setup_done;      /* every START passed, the first PART or END began */
-    gboolean ram_ended;       /* END of `ram` passed whole */
-    gboolean return_path;     /* OPEN_RETURN_PATH passed */
+    uint64_t position;       /* bytes of input taken so far */
+    char machine[256];       /* "pc-q35-7.2", "" before it is known */
+    guint32 page_size;       /* of the target's processor, bytes; 4096 unless announced */
+    uint64_t ram_bytes;      /* announced by MEM_SIZE, 0 before */
+    guint blocks;            /* announced memory blocks */
+    guint sections;          /* entries of the section table */
+    uint64_t pages_normal;   /* records with content */
+    uint64_t pages_zero;     /* records of zero pages */
+    uint64_t pages_encoded;  /* XBZRLE or compressed by QEMU: carried as literals */
+    uint64_t pages_resent;   /* of the three above: pages sent before */
+    uint64_t pages_distinct; /* different pages sent; 0 if not counted */
+    gboolean pages_tracked; /* FALSE: resent and distinct are not counted (no or too many blocks) */
+    guint rounds;         /* passes over memory, 1 from the first page (estimate: order of pages) */
+    guint ram_sections;   /* START, PART and END sections of `ram` completed */
+    gboolean setup_done;  /* every START passed, the first PART or END began */
+    gboolean ram_ended;   /* END of `ram` passed whole */
+    gboolean return_path; /* OPEN_RETURN_PATH passed */
     gboolean postcopy_advised, postcopy_packaged, postcopy_listen, postcopy_run;
-    gboolean multifd;         /* a multifd flush mark passed: pages travel elsewhere */
-    gboolean eof;             /* the EOF mark passed */
-    uint64_t description_bytes; /* length of the description, 0 before or without */
-    gboolean description_done;  /* and the last byte of it passed */
-    gboolean degraded;        /* carried as opaque bytes since `degraded_at` */
-    uint64_t degraded_at;     /* position in the input */
+    gboolean multifd;            /* a multifd flush mark passed: pages travel elsewhere */
+    gboolean eof;                /* the EOF mark passed */
+    uint64_t description_bytes;  /* length of the description, 0 before or without */
+    gboolean description_done;   /* and the last byte of it passed */
+    gboolean degraded;           /* carried as opaque bytes since `degraded_at` */
+    uint64_t degraded_at;        /* position in the input */
     const char *degraded_reason; /* static text, NULL if not degraded */
 };
 
@@ -102,8 +104,8 @@ struct lpm_stream_block {
 };
 
 struct lpm_stream_section {
-    char *name;       /* idstr */
-    guint32 id;       /* in this stream */
+    char *name; /* idstr */
+    guint32 id; /* in this stream */
     guint32 instance;
     guint32 version;
     gboolean iterable; /* START (else FULL) */
@@ -116,8 +118,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmStreamParser, lpm_stream_parser_free)
 
 /* Takes bytes from `data` and returns how many were taken; `*event` is set. At most one event per
  * call: call again with the rest while some is left. Bytes taken may leave in a later event (only
- * within one page record). Progress is certain: 0 is returned only for length 0, or together with an
- * event. With length 0 the event is NONE. */
+ * within one page record). Progress is certain: 0 is returned only for length 0, or together with
+ * an event. With length 0 the event is NONE. */
 gsize lpm_stream_parser_step(LpmStreamParser *parser, const uint8_t *data, gsize length,
                              struct lpm_stream_event *event);
 
@@ -133,7 +135,8 @@ const struct lpm_stream_info *lpm_stream_parser_info(const LpmStreamParser *pars
 
 /* Entry `index` in order of announcement, or NULL beyond the last. */
 const struct lpm_stream_block *lpm_stream_parser_block(const LpmStreamParser *parser, guint index);
-const struct lpm_stream_section *lpm_stream_parser_section(const LpmStreamParser *parser, guint index);
+const struct lpm_stream_section *lpm_stream_parser_section(const LpmStreamParser *parser,
+                                                           guint index);
 
 /* "iterating" and so on; static. */
 const char *lpm_stream_phase_name(enum lpm_stream_phase phase);
