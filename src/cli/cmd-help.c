@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "cli/commands.h"
+#include "cli/help.h"
+#include "cli/suggest.h"
+
+#include <string.h>
+
+static void print_as_json(const struct cli *cli)
+{
+    json_t *commands = json_array();
+
+    for (const struct cli_command *const *c = cli_commands; *c; c++) {
+        g_autofree char *synopsis = help_synopsis(*c);
+        json_array_append_new(commands, json_pack("{s:s, s:s, s:s, s:s}", "name", (*c)->name,
+                                                  "synopsis", synopsis, "summary", (*c)->summary,
+                                                  "description", (*c)->description));
+    }
+    json_t *document = json_pack("{s:o}", "commands", commands);
+    cli_json(cli, document, FALSE);
+    json_decref(document);
+}
+
+static void fail_unknown(struct cli *cli, const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+
+    for (const struct cli_command *const *c = cli_commands; *c; c++)
+        g_ptr_array_add(names, (gpointer)(*c)->name);
+    g_ptr_array_add(names, (gpointer) "exit-codes");
+    g_ptr_array_add(names, NULL);
+    const char *near = suggest_nearest(name, (const char *const *)names->pdata);
+    cli->remedy = g_strdup("See 'lpm help' for all commands");
+    cli_usage(cli, error, "there is no help about '%s'%s%s%s", name, near ? "; did you mean '" : "",
+              near ? near : "", near ? "'" : "");
+}
+
+static enum cli_exit run(struct cli *cli, GError **error)
+{
+    const char *first = cli_argument(cli, 0), *second = cli_argument(cli, 1);
+    g_autofree char *name = g_strjoin(" ", first ? first : "", second, NULL);
+    const struct cli_command *command = cli_command_find(name);
+
+    if (cli_flag(cli, "man"))
+        help_print_manual(cli->out);
+    else if (cli->json && !first)
+        print_as_json(cli);
+    else if (!first || command)
+        help_print(cli->out, command, NULL);
+    else if (strcmp(name, "exit-codes") == 0)
+        help_print_exit_codes(cli->out);
+    else if (!second && cli_is_group(first))
+        help_print(cli->out, NULL, first);
+    else
+        fail_unknown(cli, name, error);
+    return CLI_OK;
+}
+
+const struct cli_command cmd_help = {
+    .name = "help",
+    .summary = "Explain a command, or list them all",
+    .description =
+        "Explains a command as 'lpm COMMAND --help' does; a group of commands, such as 'host'; or, "
+        "as "
+        "'lpm help exit-codes', what lpm returns to the shell. Without an argument it lists the "
+        "commands; with --json, as a document.",
+    .arguments =
+        (const struct cli_argument[]){
+            {"COMMAND", "a command, a group, or exit-codes", TRUE, CLI_WORDS_COMMANDS},
+            {"SUBCOMMAND", "the second word of a command such as 'host pair'", TRUE,
+             CLI_WORDS_NONE},
+            {NULL},
+        },
+    .options =
+        (const struct cli_option[]){
+            {.name = "man", .help = "write the manual page lpm(1), in mdoc, to stdout"},
+            {.name = NULL},
+        },
+    .examples =
+        (const struct cli_example[]){
+            {"everything about migrate", "lpm help migrate"},
+            {"what a script has to expect", "lpm help exit-codes"},
+            {NULL, NULL},
+        },
+    .run = run,
+};

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "cli/commands.h"
+#include "cli/migration.h"
+#include "cli/text.h"
+#include "cli/watch.h"
+
+#include "base/error.h"
+
+/* QEMU's own bound of its downtime limit. */
+#define MAX_SUSPEND_MS 2000000
+
+static gboolean add_limits(struct cli *cli, json_t *body, GError **error)
+{
+    const char *bandwidth = cli_option(cli, "bandwidth");
+    const char *suspend = cli_option(cli, "max-suspend");
+    guint64 ms;
+    gint64 bytes;
+
+    if (bandwidth) {
+        if (!text_parse_bytes(bandwidth, &bytes) || bytes == 0)
+            return cli_usage(
+                cli, error,
+                "--bandwidth '%s' is no rate: give bytes per second, such as 100M or 1G",
+                bandwidth);
+        json_object_set_new(body, "bandwidth", json_integer(bytes));
+    }
+    if (suspend) {
+        if (!g_ascii_string_to_unsigned(suspend, 10, 1, MAX_SUSPEND_MS, &ms, NULL))
+            return cli_usage(cli, error,
+                             "--max-suspend '%s' is no whole number of milliseconds from 1 to %d",
+                             suspend, MAX_SUSPEND_MS);
+        json_object_set_new(body, "max_suspend_ms", json_integer((json_int_t)ms));
+    }
+    return TRUE;
+}
+
+static json_t *make_body(struct cli *cli, GError **error)
+{
+    const char *partition = cli_argument(cli, 0), *to = cli_option(cli, "to");
+    json_t *body = json_pack("{s:s, s:s}", "partition", partition, "to", to);
+
+    if (!*to)
+        cli_usage(cli, error, "--to is empty; name a host of 'lpm host list'");
+    else if (!body)
+        cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
+    else if (add_limits(cli, body, error))
+        return body;
+    json_decref(body);
+    return NULL;
+}
+
+/* To stderr, since a script may read the document on stdout. */
+static void say_detached(const struct cli *cli, const char *id, const char *partition)
+{
+    if (!cli->quiet)
+        fprintf(cli->err,
+                "lpm: no longer waiting; migration %s goes on in the background\n"
+                "  watch it with: lpm status %s --watch\n"
+                "  stop it with:  lpm stop %s\n",
+                id, partition, partition);
+}
+
+static enum cli_exit wait_for_end(struct cli *cli, const char *id, const char *partition,
+                                  GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+    gboolean detached;
+    json_t *migration = watch_migration(cli, id, FALSE, &detached, &failure);
+    enum cli_exit code = CLI_DETACHED;
+
+    if (failure) {
+        g_propagate_prefixed_error(error, g_steal_pointer(&failure),
+                                   "how migration %s goes on is not known: ", id);
+        return CLI_INTERNAL;
+    }
+    if (!detached) {
+        code = migration_conclude(cli, migration);
+    } else {
+        if (cli->json && migration)
+            cli_json(cli, migration, FALSE);
+        say_detached(cli, id, partition);
+    }
+    json_decref(migration);
+    return code;
+}
+
+/* The request itself was interrupted: whether lpmd got it is open. */
+static gboolean fail_interrupted(const char *partition, GError **error)
+{
+    g_clear_error(error);
+    return lpm_fail(
+        error, LPM_E_DAEMON_UNREACHABLE,
+        "interrupted before lpmd answered; whether the migration of '%s' began is shown by "
+        "'lpm status'",
+        partition);
+}
+
+static enum cli_exit run(struct cli *cli, GError **error)
+{
+    json_t *body = make_body(cli, error);
+
+    if (!body)
+        return CLI_USAGE;
+    if (!cli_client(cli, error)) {
+        json_decref(body);
+        return CLI_USAGE;
+    }
+    watch_catch_interrupt(cli);
+    json_t *migration = cli_call(cli, "POST", "/v1/migrations", body, error);
+    g_autofree char *id = field_text(migration, "id");
+    g_autofree char *partition = text_clean(cli_argument(cli, 0));
+    enum cli_exit code = CLI_OK;
+    if (!migration) {
+        if (watch_interrupted())
+            fail_interrupted(partition, error);
+    } else if (!cli_flag(cli, "no-wait")) {
+        code = wait_for_end(cli, id, partition, error);
+    } else if (cli->json) {
+        cli_json(cli, migration, FALSE);
+    } else {
+        cli_say(cli, "Migration %s of %s has begun. Watch it with 'lpm status %s --watch'.\n", id,
+                partition, partition);
+    }
+    json_decref(migration);
+    return code;
+}
+
+const struct cli_command cmd_migrate = {
+    .name = "migrate",
+    .summary = "Move a running partition to another host",
+    .description =
+        "Moves a running partition of this host to a paired one, while it runs and its users stay "
+        "connected, and waits for the end. On a terminal one line shows the phase, the percentage, "
+        "the "
+        "rate, the rate at which the guest dirties memory, the bytes left, the time left and how "
+        "long "
+        "the suspension will be; elsewhere each phase is a line on stderr. The report of the "
+        "migration "
+        "goes to stdout.\n\n"
+        "Ctrl-C ends the waiting, never the migration: that goes on in lpmd, and 'lpm stop' stops "
+        "it. "
+        "The exit code is then 130. A restart of lpmd during the wait is bridged for 30 seconds. A "
+        "migration in doubt is waited for 10 seconds more.\n\n"
+        "The exit code is 6 if the migration failed after it had begun to copy; before, it is that "
+        "of "
+        "the cause: 3, 4 or 5. In each of these cases the partition goes on running here.",
+    .arguments =
+        (const struct cli_argument[]){
+            {"PARTITION", "the name of a running partition of this host", FALSE,
+             CLI_WORDS_PARTITIONS},
+            {NULL},
+        },
+    .options =
+        (const struct cli_option[]){
+            {.name = "to",
+             .argument = "HOST",
+             .help = "where to: the name of a paired host, as 'lpm host list' shows it",
+             .required = TRUE,
+             .words = CLI_WORDS_HOSTS},
+            {.name = "bandwidth",
+             .argument = "RATE",
+             .help =
+                 "at most so many bytes per second; K, M, G and T are powers of 1024. Otherwise "
+                 "what lpmd.conf says"},
+            {.name = "max-suspend",
+             .argument = "MS",
+             .help =
+                 "suspend when the rest fits into so many milliseconds. Otherwise what lpmd.conf "
+                 "says"},
+            {.name = "no-wait", .help = "return as soon as the migration has begun"},
+            {.name = NULL},
+        },
+    .examples =
+        (const struct cli_example[]){
+            {"move web to host b", "lpm migrate web --to b"},
+            {"leave some of the link to others", "lpm migrate web --to b --bandwidth 50M"},
+            {"how long it was suspended, in microseconds",
+             "lpm migrate web --to b --json | jq .report.suspended_us"},
+            {"start, and look later", "lpm migrate web --to b --no-wait; lpm status web"},
+            {NULL, NULL},
+        },
+    .run = run,
+};
