@@ -167,6 +167,7 @@ typedef struct lpm_mover_command {
 /* As lpm_mover_event_receive. A command that is not understood is an error (LPM_E_PROTOCOL) that
  * names the key; a missing descriptor too. */
 gboolean lpm_mover_command_receive(int socket, LpmMoverCommand *command, GError **error);
+/* Only after receive has been called on it, with whatever result. */
 void lpm_mover_command_clear(LpmMoverCommand *command);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(LpmMoverCommand, lpm_mover_command_clear)
 

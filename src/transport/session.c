@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "base/clock.h"
+#include "base/error.h"
+#include "transport/session-internal.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+LpmSession *lpm_session_new(const struct lpm_session_config *config)
+{
+    LpmSession *session = g_new0(LpmSession, 1);
+
+    session->config = *config;
+    if (!session->config.ops)
+        session->config.ops = &lpm_link_tls;
+    session->identity = lpm_hex(config->id, sizeof(config->id));
+    session->peer_window = config->window;
+    session->threads = g_ptr_array_new();
+    g_mutex_init(&session->lock);
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
+        lpm_inbox_init(&session->inbox[i]);
+        g_cond_init(&session->room[i]);
+        g_cond_init(&session->arrival[i]);
+    }
+    return session;
+}
+
+/* Wakes the thread of the link in use. Lock held. */
+static void kick(struct lpm_link_thread *thread)
+{
+    guint64 one = 1;
+
+    if (!thread || thread->kicked)
+        return;
+    thread->kicked = TRUE;
+    if (write(thread->wake_fd, &one, sizeof(one)) < 0)
+        thread->kicked = FALSE; /* cannot happen to an eventfd that is read; the poll is timed anyway */
+}
+
+/* Lock held. */
+static void changed(LpmSession *session)
+{
+    if (session->config.changed)
+        session->config.changed(session->config.user);
+}
+
+/* Lock held. */
+static void wake_everybody(LpmSession *session)
+{
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
+        g_cond_broadcast(&session->room[i]);
+        g_cond_broadcast(&session->arrival[i]);
+        if (session->config.drained)
+            session->config.drained(session->config.user, (enum lpm_channel)i);
+    }
+    for (guint i = 0; i < session->threads->len; i++)
+        kick(session->threads->pdata[i]);
+    changed(session);
+}
+
+void lpm_session_stop(LpmSession *session)
+{
+    g_mutex_lock(&session->lock);
+    session->stopped = TRUE;
+    wake_everybody(session);
+    g_mutex_unlock(&session->lock);
+}
+
+/* Lock held. */
+static void fail_locked(LpmSession *session, int code, const char *cause)
+{
+    if (session->failed)
+        return;
+    session->failed = code;
+    session->failed_cause = g_strdup(cause);
+    wake_everybody(session);
+}
+
+void lpm_session_fail(LpmSession *session, int code, const char *cause)
+{
+    g_mutex_lock(&session->lock);
+    fail_locked(session, code, cause);
+    g_mutex_unlock(&session->lock);
+}
+
+static gboolean over(const LpmSession *session)
+{
+    return session->stopped || session->failed;
+}
+
+gboolean lpm_session_over(LpmSession *session)
+{
+    g_mutex_lock(&session->lock);
+    gboolean result = over(session);
+
+    g_mutex_unlock(&session->lock);
+    return result;
+}
+
+/* Joins the threads that have ended (all: waits for the others, which must be about to end). */
+static void reap(LpmSession *session, gboolean all)
+{
+    g_autoptr(GPtrArray) ended = g_ptr_array_new();
+
+    g_mutex_lock(&session->lock);
+    for (guint i = session->threads->len; i-- > 0;) {
+        struct lpm_link_thread *thread = session->threads->pdata[i];
+
+        if (all || thread->finished)
+            g_ptr_array_add(ended, g_ptr_array_remove_index_fast(session->threads, i));
+    }
+    g_mutex_unlock(&session->lock);
+    for (guint i = 0; i < ended->len; i++) {
+        struct lpm_link_thread *thread = ended->pdata[i];
+
+        g_thread_join(thread->thread);
+        lpm_link_thread_free(thread);
+    }
+}
+
+void lpm_session_free(LpmSession *session)
+{
+    if (!session)
+        return;
+    lpm_session_stop(session);
+    reap(session, TRUE);
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
+        lpm_outbox_clear(&session->outbox[i]);
+        lpm_inbox_clear(&session->inbox[i]);
+        g_cond_clear(&session->room[i]);
+        g_cond_clear(&session->arrival[i]);
+    }
+    g_ptr_array_unref(session->threads);
+    g_mutex_clear(&session->lock);
+    explicit_bzero(&session->config, sizeof(session->config));
+    g_free(session->identity);
+    g_free(session->failed_cause);
+    g_free(session->link_cause);
+    g_free(session);
+}
+
+/* On a socket that is not TCP (tests) these fail, which is no harm. */
+static void set_tcp_options(int fd)
+{
+    int yes = 1, user_timeout_ms = 10000, unsent_bytes = 128 << 10;
+
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof(unsent_bytes));
+}
+
+/* Makes the thread's record; on error `fd` is closed. */
+static struct lpm_link_thread *open_link(LpmSession *session, int fd, gboolean server,
+                                         GError **error)
+{
+    struct lpm_link_secret secret = {.identity = session->identity,
+                                     .key = session->config.psk,
+                                     .key_length = sizeof(session->config.psk)};
+    gpointer link = session->config.ops->open(fd, server, &secret, error);
+
+    if (!link)
+        return NULL;
+    struct lpm_link_thread *thread = g_new0(struct lpm_link_thread, 1);
+
+    thread->session = session;
+    thread->ops = session->config.ops;
+    thread->link = link;
+    thread->fd = fd;
+    thread->server = server;
+    thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    thread->out = g_byte_array_new();
+    thread->decoder = lpm_frame_decoder_new();
+    return thread;
+}
+
+gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GError **error)
+{
+    lpm_autofd owned = fd;
+
+    reap(session, FALSE);
+    set_tcp_options(fd);
+    g_mutex_lock(&session->lock);
+    gboolean refused = session->stopped || session->threads->len >= LPM_LINKS_MAX;
+
+    g_mutex_unlock(&session->lock);
+    if (refused)
+        return lpm_fail(error, LPM_E_LINK_LOST, "the session takes no more links at the moment");
+    struct lpm_link_thread *thread = open_link(session, lpm_steal_fd(&owned), server, error);
+
+    if (!thread)
+        return FALSE;
+    g_mutex_lock(&session->lock);
+    g_ptr_array_add(session->threads, thread);
+    thread->thread = g_thread_new("link", lpm_link_thread_run, thread);
+    changed(session);
+    g_mutex_unlock(&session->lock);
+    return TRUE;
+}
+
+/* ---- the owner's threads ---- */
+
+gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize most)
+{
+    struct lpm_outbox *outbox = &session->outbox[channel];
+    gsize got = 0;
+
+    g_mutex_lock(&session->lock);
+    while (!over(session)) {
+        guint64 window = MIN(session->config.window, session->peer_window);
+
+        /* Half of the frames: the rest is for those that are cut from one reservation. */
+        if (outbox->used < window && outbox->frames < LPM_CHANNEL_FRAMES_MAX / 2) {
+            got = (gsize)MIN(most, window - outbox->used);
+            outbox->used += got;
+            break;
+        }
+        outbox->stalls++;
+        g_cond_wait(&session->room[channel], &session->lock);
+    }
+    g_mutex_unlock(&session->lock);
+    return got;
+}
+
+void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize bytes)
+{
+    g_mutex_lock(&session->lock);
+    session->outbox[channel].used -= bytes;
+    g_cond_broadcast(&session->room[channel]);
+    g_mutex_unlock(&session->lock);
+}
+
+/* Lock held. */
+static void push_locked(LpmSession *session, LpmFrame *frame)
+{
+    lpm_outbox_push(&session->outbox[frame->channel], frame);
+    kick(session->current);
+}
+
+void lpm_session_push(LpmSession *session, LpmFrame *frame)
+{
+    g_mutex_lock(&session->lock);
+    if (session->outbox[frame->channel].reset)
+        lpm_frame_free(frame);
+    else
+        push_locked(session, frame);
+    g_mutex_unlock(&session->lock);
+}
+
+void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_frame_type type)
+{
+    struct lpm_outbox *outbox = &session->outbox[channel];
+    gboolean *flag = type == LPM_FRAME_OPEN    ? &outbox->opened
+                     : type == LPM_FRAME_CLOSE ? &outbox->closed
+                                               : &outbox->reset;
+
+    g_mutex_lock(&session->lock);
+    if (!*flag && !outbox->reset) {
+        *flag = TRUE;
+        push_locked(session, lpm_frame_new_raw(type, channel, NULL, 0));
+        changed(session);
+    }
+    g_mutex_unlock(&session->lock);
+}
+
+LpmFrame *lpm_session_take(LpmSession *session, enum lpm_channel channel)
+{
+    LpmFrame *frame = NULL;
+
+    g_mutex_lock(&session->lock);
+    while (!over(session) && !(frame = lpm_inbox_take(&session->inbox[channel])))
+        g_cond_wait(&session->arrival[channel], &session->lock);
+    g_mutex_unlock(&session->lock);
+    return frame;
+}
+
+void lpm_session_delivered(LpmSession *session, LpmFrame *frame)
+{
+    gboolean mark = frame->type != LPM_FRAME_DATA;
+
+    g_mutex_lock(&session->lock);
+    lpm_inbox_delivered(&session->inbox[frame->channel], frame);
+    kick(session->current);
+    if (mark)
+        changed(session);
+    g_mutex_unlock(&session->lock);
+}
+
+/* ---- observation ---- */
+
+static void channel_state(const LpmSession *session, guint i, struct lpm_session_channel *state)
+{
+    const struct lpm_outbox *outbox = &session->outbox[i];
+    const struct lpm_inbox *inbox = &session->inbox[i];
+
+    state->peer_opened = inbox->opened;
+    state->sent_all = (outbox->closed || outbox->reset) && !outbox->head;
+    state->received_all = (inbox->closed || inbox->ended) && inbox->delivered == inbox->expected;
+    state->unacknowledged = outbox->used;
+    state->sent = outbox->original;
+    state->sent_encoded = outbox->encoded;
+    state->sent_acked = outbox->original_acked;
+    state->received = inbox->original;
+    state->received_encoded = inbox->encoded;
+}
+
+void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
+{
+    gboolean complete = TRUE, winding_up = FALSE;
+
+    memset(state, 0, sizeof(*state));
+    g_mutex_lock(&session->lock);
+    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
+        channel_state(session, i, &state->channels[i]);
+        complete &= state->channels[i].sent_all && state->channels[i].received_all;
+        state->receive.duplicates += session->inbox[i].duplicates;
+        state->receive.no_buffers += session->outbox[i].stalls;
+    }
+    for (guint i = 0; i < session->threads->len; i++)
+        winding_up |= !((struct lpm_link_thread *)session->threads->pdata[i])->finished;
+    state->link_up = session->current && session->current->hello_received;
+    state->needs_link = !session->current && !winding_up && !over(session) && !complete;
+    state->links = session->links;
+    state->link_ended_us = session->link_ended_us;
+    state->link_cause = g_strdup(session->link_cause);
+    state->failed = session->failed;
+    state->failed_cause = g_strdup(session->failed_cause);
+    state->round_trip_us = session->round_trip_us;
+    state->transmit.packets = session->tx_packets;
+    state->transmit.bytes = session->tx_bytes;
+    state->transmit.errors = session->link_errors;
+    state->receive.packets = session->rx_packets;
+    state->receive.bytes = session->rx_bytes;
+    state->receive.bad_packets = session->rx_bad;
+    g_mutex_unlock(&session->lock);
+}
+
+void lpm_session_state_clear(struct lpm_session_state *state)
+{
+    g_clear_pointer(&state->link_cause, g_free);
+    g_clear_pointer(&state->failed_cause, g_free);
+}
+
+/* ---- the links' threads ---- */
+
+gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello)
+{
+    LpmSession *session = thread->session;
+    struct lpm_hello words = {.side = session->config.side, .window = session->config.window};
+
+    memcpy(words.session, session->config.id, sizeof(words.session));
+    g_mutex_lock(&session->lock);
+    gboolean go_on = !session->stopped;
+
+    if (go_on) {
+        struct lpm_link_thread *old = session->current;
+
+        session->current = thread;
+        kick(old);
+        for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
+            words.next[i] = session->inbox[i].expected;
+            session->inbox[i].acked = G_MAXUINT64; /* so that an ACK goes out on this link */
+        }
+        changed(session);
+    }
+    g_mutex_unlock(&session->lock);
+    *hello = go_on ? lpm_frame_hello(&words) : NULL;
+    return go_on;
+}
+
+void lpm_session_link_append(struct lpm_link_thread *thread, const LpmFrame *frame)
+{
+    guint8 header[LPM_FRAME_HEADER_BYTES];
+
+    lpm_frame_encode_header(frame, header);
+    g_byte_array_append(thread->out, header, sizeof(header));
+    g_byte_array_append(thread->out, frame->body, frame->length);
+}
+
+/* Lock held. Appends ACK of the channels whose delivered number the other side does not know. */
+static void append_acks(LpmSession *session, struct lpm_link_thread *thread)
+{
+    guint64 next[LPM_CHANNEL_COUNT] = {0};
+    guint mask = 0;
+
+    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
+        struct lpm_inbox *inbox = &session->inbox[i];
+
+        if (inbox->acked == inbox->delivered)
+            continue;
+        mask |= 1u << i;
+        next[i] = inbox->acked = inbox->delivered;
+    }
+    if (!mask)
+        return;
+    g_autoptr(LpmFrame) ack = lpm_frame_ack(mask, next);
+
+    lpm_session_link_append(thread, ack);
+    session->tx_packets++;
+}
+
+/* Lock held. */
+static void append_channel(LpmSession *session, struct lpm_link_thread *thread, guint channel,
+                           gsize limit)
+{
+    const LpmFrame *frame;
+
+    while (thread->out->len < limit &&
+           (frame = lpm_outbox_take(&session->outbox[channel]))) {
+        lpm_session_link_append(thread, frame);
+        session->tx_packets++;
+        if (!session->outbox[channel].unsent && session->config.drained)
+            session->config.drained(session->config.user, (enum lpm_channel)channel);
+    }
+}
+
+enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
+{
+    LpmSession *session = thread->session;
+    enum lpm_fill result = LPM_FILL_GO_ON;
+
+    g_mutex_lock(&session->lock);
+    thread->kicked = FALSE;
+    if (session->stopped || session->current != thread) {
+        result = LPM_FILL_END;
+    } else if (session->failed) {
+        g_autoptr(LpmFrame) fail = lpm_frame_fail(session->failed, session->failed_cause);
+
+        lpm_session_link_append(thread, fail);
+        result = LPM_FILL_LAST;
+    } else if (thread->hello_received) {
+        append_acks(session, thread);
+        append_channel(session, thread, LPM_CHANNEL_RPC, limit);
+        append_channel(session, thread, LPM_CHANNEL_DATA, limit);
+    }
+    g_mutex_unlock(&session->lock);
+    return result;
+}
+
+/* Lock held. */
+static gboolean on_hello(struct lpm_link_thread *thread, const LpmFrame *frame, GError **error)
+{
+    LpmSession *session = thread->session;
+    struct lpm_hello hello;
+
+    if (!lpm_frame_parse_hello(frame, &hello, error))
+        return FALSE;
+    if (thread->hello_received || hello.side == session->config.side ||
+        memcmp(hello.session, session->config.id, sizeof(hello.session)) != 0)
+        return lpm_fail(error, LPM_E_PROTOCOL, "the other mover's greeting is not of this session");
+    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
+        if (!lpm_outbox_rewind(&session->outbox[i], hello.next[i], error))
+            return FALSE;
+    if (hello.window < LPM_BACKLOG_MIN)
+        return lpm_fail(error, LPM_E_PROTOCOL,
+                        "the other mover offers a window of %" G_GUINT64_FORMAT " bytes", hello.window);
+    session->peer_window = hello.window;
+    thread->hello_received = TRUE;
+    session->links++;
+    changed(session);
+    return TRUE;
+}
+
+/* Lock held. */
+static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **error)
+{
+    guint64 next[LPM_CHANNEL_COUNT];
+    guint mask;
+
+    if (!lpm_frame_parse_ack(frame, &mask, next, error))
+        return FALSE;
+    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
+        if (!(mask & 1u << i))
+            continue;
+        if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
+            return FALSE;
+        g_cond_broadcast(&session->room[i]);
+        if (!session->outbox[i].head)
+            changed(session);
+    }
+    return TRUE;
+}
+
+/* Lock held. */
+static gboolean on_ping(struct lpm_link_thread *thread, const LpmFrame *frame, GError **error)
+{
+    guint64 value;
+
+    if (!lpm_frame_parse_ping(frame, &value, error))
+        return FALSE;
+    if (frame->type == LPM_FRAME_PING) {
+        g_autoptr(LpmFrame) pong = lpm_frame_ping(LPM_FRAME_PONG, value);
+
+        lpm_session_link_append(thread, pong);
+        thread->session->tx_packets++;
+    } else {
+        thread->session->round_trip_us = (guint64)lpm_monotonic_us() - value;
+    }
+    return TRUE;
+}
+
+/* Lock held. */
+static gboolean on_fail(LpmSession *session, const LpmFrame *frame, GError **error)
+{
+    g_autofree char *cause = NULL, *text = NULL;
+    int code;
+
+    if (!lpm_frame_parse_fail(frame, &code, &cause, error))
+        return FALSE;
+    text = g_strdup_printf("the other mover: %s", cause);
+    fail_locked(session, code, text);
+    return lpm_fail(error, (enum lpm_error_code)code, "%s", text);
+}
+
+/* Lock held. */
+static gboolean handle(struct lpm_link_thread *thread, LpmFrame *frame, GError **error)
+{
+    LpmSession *session = thread->session;
+    g_autoptr(LpmFrame) owned = frame;
+    guint channel = frame->channel;
+
+    if (!thread->hello_received && frame->type != LPM_FRAME_HELLO && frame->type != LPM_FRAME_FAIL)
+        return lpm_fail(error, LPM_E_PROTOCOL, "the other mover does not greet first");
+    switch (frame->type) {
+    case LPM_FRAME_HELLO:
+        return on_hello(thread, frame, error);
+    case LPM_FRAME_ACK:
+        return on_ack(session, frame, error);
+    case LPM_FRAME_PING:
+    case LPM_FRAME_PONG:
+        return on_ping(thread, frame, error);
+    case LPM_FRAME_FAIL:
+        return on_fail(session, frame, error);
+    default:
+        break;
+    }
+    gboolean first = !session->inbox[channel].opened;
+
+    if (!lpm_inbox_put(&session->inbox[channel], g_steal_pointer(&owned), session->config.window,
+                       error))
+        return FALSE;
+    g_cond_broadcast(&session->arrival[channel]);
+    if (first)
+        changed(session);
+    return TRUE;
+}
+
+gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame, GError **error)
+{
+    LpmSession *session = thread->session;
+    g_autoptr(GError) reason = NULL;
+    gboolean ok = TRUE;
+
+    g_mutex_lock(&session->lock);
+    if (session->current != thread || over(session)) {
+        lpm_frame_free(frame); /* what a replaced link still brings comes again on the new one */
+    } else {
+        session->rx_packets++;
+        ok = handle(thread, frame, &reason);
+        if (!ok) {
+            session->rx_bad += !session->failed;
+            fail_locked(session, lpm_error_number(reason), reason->message);
+            g_propagate_error(error, g_steal_pointer(&reason));
+        }
+    }
+    g_mutex_unlock(&session->lock);
+    return ok;
+}
+
+void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error)
+{
+    LpmSession *session = thread->session;
+
+    g_mutex_lock(&session->lock);
+    if (session->current == thread) {
+        session->rx_bad++;
+        fail_locked(session, lpm_error_number(error), error->message);
+    }
+    g_mutex_unlock(&session->lock);
+}
+
+gboolean lpm_session_link_wanted(struct lpm_link_thread *thread)
+{
+    LpmSession *session = thread->session;
+
+    g_mutex_lock(&session->lock);
+    gboolean wanted = !session->stopped && session->current == thread;
+
+    thread->kicked = FALSE;
+    g_mutex_unlock(&session->lock);
+    return wanted;
+}
+
+void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent)
+{
+    g_mutex_lock(&thread->session->lock);
+    thread->session->rx_bytes += received;
+    thread->session->tx_bytes += sent;
+    g_mutex_unlock(&thread->session->lock);
+}
+
+void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
+{
+    LpmSession *session = thread->session;
+
+    g_mutex_lock(&session->lock);
+    if (session->current == thread || !session->current) {
+        session->current = NULL;
+        if (cause) {
+            g_free(session->link_cause);
+            session->link_cause = g_strdup(cause);
+            session->link_errors++;
+        }
+        session->link_ended_us = lpm_monotonic_us();
+    }
+    thread->finished = TRUE;
+    changed(session);
+    g_mutex_unlock(&session->lock);
+}
