@@ -52,7 +52,7 @@ def cmd_info(lab, args):
 
 
 def cmd_exec(lab, args):
-    line = host.enter(lab.load(), args.where, [args.command] + args.rest)
+    line = host.enter(lab.load(), args.where, [args.command] + args.rest, os.getcwd())
     os.execvp(line[0], line)
 
 
@@ -63,7 +63,7 @@ def cmd_virsh(lab, args):
 
 def cmd_lpm(lab, args):
     state = _with_host(lab, args.host)
-    line = host.enter(state, args.host, [lpmd.program(lab, "lpm")] + args.rest)
+    line = host.enter(state, args.host, [lpmd.program(lab, "lpm")] + args.rest, os.getcwd())
     os.execvp(line[0], line)
 
 

@@ -69,6 +69,9 @@ def create_mount_points():
         for path in reversed(missing):
             os.mkdir(path, 0o755)
             made.append(path)
+    if not os.path.exists("/etc/hosts"):
+        open("/etc/hosts", "a").close()
+        made.append("/etc/hosts")
     if made:
         os.makedirs(VAR, exist_ok=True)
         with open(CREATED, "a") as f:
@@ -83,7 +86,10 @@ def remove_mount_points():
         return
     for path in reversed(paths):
         try:
-            os.rmdir(path)
+            if os.path.isdir(path):
+                os.rmdir(path)
+            elif os.path.getsize(path) == 0:
+                os.unlink(path)
         except OSError:
             pass  # gone already, or somebody has put something there meanwhile
     os.unlink(CREATED)
@@ -160,12 +166,16 @@ def begin_host(lab, host):
     return start_holder(lab, host, script, f"{base}/log/holder.log")
 
 
-def enter(state, where, argv, folder="."):
-    """Command line that runs argv inside a host, the SAN, the client or the switch."""
-    holder = state.get(where, {}) if where == "san" else state["hosts"].get(where)
-    if holder:
-        return ["nsenter", "-t", str(holder["holder"]["pid"]), "-m", "-n", "-u",
-                f"--wdns={folder}", "--"] + argv
+def enter(state, where, argv, folder="/"):
+    """Command line that runs argv inside a host, the SAN, the client or the switch; in the given
+    folder of a host or the SAN, or in its root where it does not have that folder."""
+    entry = state.get(where, {}) if where == "san" else state["hosts"].get(where)
+    if entry:
+        pid = entry["holder"]["pid"]
+        if not os.path.isdir(f"/proc/{pid}/root{folder}"):
+            folder = "/"
+        # The root too, for a machine that is itself a chroot.
+        return ["nsenter", "-t", str(pid), "-m", "-n", "-u", "-r", f"--wdns={folder}", "--"] + argv
     if where in ("client", "lan"):
         return ["nsenter", f"--net=/run/netns/{state[where]['netns']}", "--"] + argv
     known = ", ".join(list(state["hosts"]) + ["client", "san", "lan"])
@@ -173,7 +183,7 @@ def enter(state, where, argv, folder="."):
 
 
 def daemon_in(lab, state, where, argv, log):
-    return proc.daemon(enter(state, where, [], folder="/"), argv, log, lab.env())
+    return proc.daemon(enter(state, where, []), argv, log, lab.env())
 
 
 def root(state, host):

@@ -91,7 +91,7 @@ def stop(lab, state, where, kill=False):
 
 def lpm(lab, state, where, *args, timeout=60):
     """Runs lpm on a host and returns its JSON."""
-    line = host.enter(state, where, [program(lab, "lpm")] + list(args) + ["--json"], folder="/")
+    line = host.enter(state, where, [program(lab, "lpm")] + list(args) + ["--json"])
     out = proc.run(line, timeout=timeout)
     try:
         return json.loads(out)

@@ -63,7 +63,7 @@ def start(lab, state):
 
 
 def tgtadm(state, *args, check=True):
-    return run(host.enter(state, "san", ["tgtadm", "--lld", "iscsi"] + list(args), folder="/"),
+    return run(host.enter(state, "san", ["tgtadm", "--lld", "iscsi"] + list(args)),
                check=check)
 
 
