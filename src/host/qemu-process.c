@@ -24,6 +24,7 @@ struct lpm_qemu_process { /* immutable after open */
 };
 
 struct stat_fields {
+    char state;         /* field 3 */
     guint flags;        /* field 9 */
     guint threads;      /* field 20 */
     guint64 start_time; /* field 22, clock ticks since boot */
@@ -43,6 +44,7 @@ static gboolean read_stat(const char *path, struct stat_fields *out)
     g_auto(GStrv) fields = g_strsplit(rest + 2, " ", -1); /* [0] is field 3 */
     if (g_strv_length(fields) < 20)
         return FALSE;
+    out->state = fields[0][0];
     out->flags = (guint)g_ascii_strtoull(fields[6], NULL, 10);
     out->threads = (guint)g_ascii_strtoull(fields[17], NULL, 10);
     out->start_time = g_ascii_strtoull(fields[19], NULL, 10);
@@ -153,8 +155,20 @@ static gboolean is_gone(const LpmQemuProcess *process)
     return poll(&p, 1, 0) == 1 && (p.revents & POLLIN);
 }
 
-/* How many threads the folder showed, or 0 when one of them can still run. */
-static guint count_exiting(const char *folder)
+/* Never returns to user mode again. */
+static gboolean is_exiting(const struct stat_fields *thread)
+{
+    return (thread->flags & FLAG_EXITING) != 0;
+}
+
+/* Stopped by a signal, or ended. */
+static gboolean is_stopped(const struct stat_fields *thread)
+{
+    return is_exiting(thread) || strchr("TtZX", thread->state) != NULL;
+}
+
+/* How many threads the folder showed, or 0 when one of them does not pass. */
+static guint count_threads(const char *folder, gboolean (*passes)(const struct stat_fields *))
 {
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     const char *name;
@@ -164,7 +178,7 @@ static guint count_exiting(const char *folder)
         g_autofree char *path = g_strdup_printf("%s/%s/stat", folder, name);
         struct stat_fields thread;
 
-        if (read_stat(path, &thread) && !(thread.flags & FLAG_EXITING))
+        if (read_stat(path, &thread) && !passes(&thread))
             return 0;
         seen++;
     }
@@ -174,38 +188,70 @@ static guint count_exiting(const char *folder)
 /* The kernel ends the listing early when a thread vanishes under it, so a listing counts only if it
  * showed as many threads as the process had before and after. A pid that was reused meanwhile can
  * only make this FALSE for a moment: the pidfd then says "gone". */
-static gboolean all_threads_exiting(pid_t pid)
+static gboolean all_threads(pid_t pid, gboolean (*pass)(const struct stat_fields *))
 {
     g_autofree char *folder = g_strdup_printf("/proc/%d/task", (int)pid);
     struct stat_fields before, after;
 
     if (!read_process_stat(pid, &before))
         return FALSE;
-    guint seen = count_exiting(folder);
+    guint seen = count_threads(folder, pass);
     return seen > 0 && seen == before.threads && read_process_stat(pid, &after) &&
            seen == after.threads;
 }
 
 gboolean lpm_qemu_process_is_ended(const LpmQemuProcess *process)
 {
-    return is_gone(process) || all_threads_exiting(process->pid);
+    return is_gone(process) || all_threads(process->pid, is_exiting);
+}
+
+static gboolean send_signal(const LpmQemuProcess *process, int signal_number, GError **error)
+{
+    if (syscall(SYS_pidfd_send_signal, process->pidfd, signal_number, NULL, 0) < 0 &&
+        errno != ESRCH)
+        return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d cannot be signalled: %s",
+                        (int)process->pid, g_strerror(errno));
+    return TRUE;
+}
+
+/* Looks every millisecond, or when the process ends, until `pass` holds for every thread. */
+static gboolean wait_for_threads(const LpmQemuProcess *process, guint limit_ms,
+                                 gboolean (*pass)(const struct stat_fields *))
+{
+    gint64 deadline = lpm_monotonic_us() + (gint64)limit_ms * 1000;
+
+    while (!is_gone(process) && !all_threads(process->pid, pass)) {
+        struct pollfd p = {.fd = process->pidfd, .events = POLLIN};
+
+        if (lpm_monotonic_us() > deadline)
+            return FALSE;
+        poll(&p, 1, 1);
+    }
+    return TRUE;
+}
+
+gboolean lpm_qemu_process_freeze(LpmQemuProcess *process, guint limit_ms, GError **error)
+{
+    if (!send_signal(process, SIGSTOP, error))
+        return FALSE;
+    if (wait_for_threads(process, limit_ms, is_stopped))
+        return TRUE;
+    lpm_qemu_process_thaw(process);
+    return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d did not stop within %u ms",
+                    (int)process->pid, limit_ms);
+}
+
+void lpm_qemu_process_thaw(LpmQemuProcess *process)
+{
+    send_signal(process, SIGCONT, NULL);
 }
 
 gboolean lpm_qemu_process_end(LpmQemuProcess *process, guint limit_ms, GError **error)
 {
-    gint64 deadline = lpm_monotonic_us() + (gint64)limit_ms * 1000;
-
-    if (syscall(SYS_pidfd_send_signal, process->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH)
-        return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d cannot be killed: %s",
-                        (int)process->pid, g_strerror(errno));
-    while (!lpm_qemu_process_is_ended(process)) {
-        struct pollfd p = {.fd = process->pidfd, .events = POLLIN};
-
-        if (lpm_monotonic_us() > deadline)
-            return lpm_fail(error, LPM_E_SOURCE_ALIVE,
-                            "process %d did not end within %u ms after SIGKILL",
-                            (int)process->pid, limit_ms);
-        poll(&p, 1, 1);
-    }
-    return TRUE;
+    if (!send_signal(process, SIGKILL, error))
+        return FALSE;
+    if (wait_for_threads(process, limit_ms, is_exiting))
+        return TRUE;
+    return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d did not end within %u ms after SIGKILL",
+                    (int)process->pid, limit_ms);
 }

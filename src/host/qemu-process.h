@@ -33,6 +33,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmQemuProcess, lpm_qemu_process_free)
 pid_t lpm_qemu_process_pid(const LpmQemuProcess *process);
 guint64 lpm_qemu_process_start_time(const LpmQemuProcess *process);
 
+/* SIGSTOP, then waits until no thread can run, at most `limit_ms`; on failure it is thawed again
+ * (LPM_E_SOURCE_ALIVE). Reversible: what must be looked at before the end is decided is looked at
+ * between freeze and end, where nothing, not even a command that waits in QEMU's monitor, can start
+ * the processors any more. */
+gboolean lpm_qemu_process_freeze(LpmQemuProcess *process, guint limit_ms, GError **error);
+void lpm_qemu_process_thaw(LpmQemuProcess *process);
+
 /* TRUE when the proof above holds now. Never blocks. */
 gboolean lpm_qemu_process_is_ended(const LpmQemuProcess *process);
 

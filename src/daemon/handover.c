@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* See handover.h for the theory; the steps S1..S8 and T1..T4 are named there. */
+#include "daemon/handover.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "daemon/peer-client.h"
+
+#include <string.h>
+
+#define ASK_TIMEOUT_S 10      /* one call to the peer; it is repeated, so no limit of the decision */
+#define ASK_PAUSE_US 500000   /* between two of them */
+#define FREEZE_LIMIT_MS 2000  /* a thread that does not stop by then: not now, roll back */
+#define END_LIMIT_MS 10000    /* then it is tried again, for ever */
+#define STATS_TIMEOUT_MS 2000 /* the own mover's answer */
+#define LOADED_LIMIT_US 5000000 /* Finish has been answered: the state follows at once */
+#define RESUMED_LIMIT_US 1000000 /* for the stamp, not for the resumption */
+
+/* ---- source ---- */
+
+static json_t *ask(LpmMigration *migration, const char *word, GError **error)
+{
+    g_autofree char *path =
+        g_strdup_printf("/v1/peer/migrations/%s/%s", migration->id, word);
+
+    return lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, NULL,
+                         ASK_TIMEOUT_S, NULL, error);
+}
+
+/* Does the error say that nobody answered, so that the word may or may not have been heard? */
+static gboolean is_silence(const GError *error)
+{
+    return g_error_matches(error, LPM_ERROR, LPM_E_PEER_UNREACHABLE) ||
+           g_error_matches(error, LPM_ERROR, LPM_E_PEER_REFUSED) ||
+           g_error_matches(error, LPM_ERROR, LPM_E_PEER_ANSWER);
+}
+
+static gboolean stop_requested(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+
+    return migration->stop_requested;
+}
+
+/* S1: repeats the question until it is answered, an operator stops, or the mover is gone. */
+static json_t *ask_prepared(LpmMigration *migration, GError **error)
+{
+    for (;;) {
+        g_autoptr(GError) reason = NULL;
+        json_t *answer = ask(migration, "prepared", &reason);
+
+        if (answer)
+            return answer;
+        g_mutex_lock(&migration->lock);
+        gboolean give_up = migration->stop_requested || migration->mover_gone ||
+                           migration->mover_error || migration->rpc_lost;
+        g_mutex_unlock(&migration->lock);
+        if (!is_silence(reason) || give_up || lpm_migrations_closing(migration->daemon->migrations)) {
+            g_propagate_error(error, g_steal_pointer(&reason));
+            return NULL;
+        }
+        lpm_migration_log(migration, LPM_LOG_WARNING, "waiting",
+                          "the target does not say whether it is prepared: %s", reason->message);
+        g_usleep(ASK_PAUSE_US);
+    }
+}
+
+/* What the target's mover gave to QEMU must be what this one took from QEMU. */
+static gboolean same_stream(LpmMigration *migration, const json_t *answer, json_t *stats,
+                            GError **error)
+{
+    const char *there = json_string_value(json_object_get(answer, "stream_hash"));
+    const char *here = json_string_value(json_object_get(stats, "stream_hash"));
+
+    if (!here || !there || strcmp(here, there) != 0)
+        return lpm_fail(error, LPM_E_DATA_DAMAGED,
+                        "the stream of partition '%s' is %s here and %s on %s",
+                        migration->partition, here ? here : "unknown", there ? there : "unknown",
+                        migration->peer);
+    return TRUE;
+}
+
+/* S3: with the source frozen. An answer of the mover proves that it held the reply all the time;
+ * an end of libvirt's side of the RPC, or a RESUME after the STOP, says that the source may have
+ * run. */
+static gboolean look_again(LpmMigration *migration, const json_t *answer, GError **error)
+{
+    enum lpm_partition_state state;
+    json_t *stats = lpm_mover_ask_stats(migration->mover, STATS_TIMEOUT_MS, error);
+
+    if (!stats)
+        return FALSE;
+    gboolean ok = same_stream(migration, answer, stats, error);
+    g_clear_pointer(&migration->source_stats, json_decref);
+    migration->source_stats = stats;
+    if (!ok || !lpm_host_state(migration->daemon->host, migration->uuid, &state, error))
+        return FALSE;
+    if (state != LPM_PARTITION_MIGRATING)
+        return lpm_fail(error, LPM_E_PARTITION_BUSY,
+                        "partition '%s' is %s here although its copy is complete",
+                        migration->partition, lpm_partition_state_name(state));
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    if (migration->stop_requested)
+        return lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
+    if (migration->mover_gone || migration->mover_error || migration->rpc_lost ||
+        migration->call_returned)
+        return lpm_fail(error, LPM_E_MOVER_FAILED,
+                        "the reply to libvirt's Finish is no longer held");
+    if (migration->resume_us > migration->stop_us)
+        return lpm_fail(error, LPM_E_PARTITION_BUSY,
+                        "partition '%s' was resumed on its source during the hand-over",
+                        migration->partition);
+    migration->decided = TRUE; /* from here `stop` is refused; the journal follows at once */
+    return TRUE;
+}
+
+/* S4. When the journal refuses, nothing was decided. */
+static gboolean decide_ending(LpmMigration *migration, GError **error)
+{
+    json_t *facts = json_pack("{s:i, s:I, s:s}", "pid", (int)lpm_qemu_process_pid(migration->qemu),
+                              "start_time",
+                              (json_int_t)lpm_qemu_process_start_time(migration->qemu), "target",
+                              migration->peer);
+
+    if (lpm_migration_decide(migration, LPM_DECIDED_ENDING, facts, error))
+        return TRUE;
+    g_mutex_lock(&migration->lock);
+    migration->decided = FALSE;
+    g_mutex_unlock(&migration->lock);
+    return FALSE;
+}
+
+enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error)
+{
+    if (!lpm_migration_enter(migration, LPM_STATE_COMMITTING, error))
+        return LPM_OUTCOME_KEPT;
+    json_t *answer = ask_prepared(migration, error);
+    if (!answer)
+        return lpm_migrations_closing(migration->daemon->migrations) && !stop_requested(migration)
+                   ? LPM_OUTCOME_CLOSING
+                   : LPM_OUTCOME_KEPT;
+    gboolean ok = lpm_qemu_process_freeze(migration->qemu, FREEZE_LIMIT_MS, error);
+    if (ok && !(look_again(migration, answer, error) && decide_ending(migration, error))) {
+        lpm_qemu_process_thaw(migration->qemu);
+        ok = FALSE;
+    }
+    json_decref(answer);
+    return ok ? lpm_handover_source_forward(migration) : LPM_OUTCOME_KEPT;
+}
+
+/* S5: for ever, since there is no other way; a QEMU that does not end is told to the operator. */
+static gboolean end_source(LpmMigration *migration)
+{
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+
+        if (!migration->qemu || lpm_qemu_process_end(migration->qemu, END_LIMIT_MS, &error))
+            break;
+        lpm_migration_log(migration, LPM_LOG_ERROR, "source-alive", "%s", error->message);
+        if (lpm_migrations_closing(migration->daemon->migrations))
+            return FALSE;
+    }
+    migration->source_ended_us = lpm_wall_us();
+    return TRUE;
+}
+
+/* A decision that must get into the journal; a full disk is waited out. */
+static gboolean decide_for_sure(LpmMigration *migration, const char *what)
+{
+    if (lpm_migration_decided(migration, what))
+        return TRUE;
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+
+        if (lpm_migration_decide(migration, what, NULL, &error))
+            return TRUE;
+        lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
+        if (lpm_migrations_closing(migration->daemon->migrations))
+            return FALSE;
+        g_usleep(ASK_PAUSE_US);
+    }
+}
+
+/* S7: repeated until the target says that it runs. Whatever else it answers is told, and asked
+ * again: the source is ended, so the target is the one place where the partition can go on. */
+static gboolean tell_commit(LpmMigration *migration)
+{
+    gboolean doubt = FALSE;
+
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+        json_t *answer = ask(migration, "commit", &error);
+
+        if (answer) {
+            migration->target_resumed_us =
+                (gint64)json_integer_value(json_object_get(answer, "resumed_us"));
+            json_decref(answer);
+            return TRUE;
+        }
+        if (!doubt) {
+            doubt = TRUE;
+            lpm_migration_enter(migration, LPM_STATE_IN_DOUBT, NULL);
+        }
+        lpm_migration_log(migration, LPM_LOG_ERROR, "in-doubt",
+                          "the target does not say that it runs: %s", error->message);
+        if (lpm_migrations_closing(migration->daemon->migrations))
+            return FALSE;
+        g_usleep(ASK_PAUSE_US);
+    }
+}
+
+enum lpm_outcome lpm_handover_source_forward(LpmMigration *migration)
+{
+    if (!end_source(migration) || !decide_for_sure(migration, LPM_DECIDED_COMMITTED))
+        return LPM_OUTCOME_CLOSING;
+    migration->committed_us = lpm_wall_us();
+    if (!tell_commit(migration) || !decide_for_sure(migration, LPM_DECIDED_RUNNING))
+        return LPM_OUTCOME_CLOSING;
+    return LPM_OUTCOME_HANDED_OVER;
+}
+
+/* ---- target ---- */
+
+/* T1: Finish was answered, so libvirt's state has changed or is about to. */
+static gboolean wait_loaded(LpmMigration *migration, GError **error)
+{
+    gint64 deadline = lpm_monotonic_us() + LOADED_LIMIT_US;
+    enum lpm_partition_state state;
+
+    for (;;) {
+        if (!lpm_host_state(migration->daemon->host, migration->uuid, &state, error))
+            return FALSE;
+        if (state == LPM_PARTITION_LOADED)
+            return TRUE;
+        if (state != LPM_PARTITION_MIGRATING || lpm_monotonic_us() > deadline)
+            return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' is %s on %s",
+                            migration->partition, lpm_partition_state_name(state),
+                            migration->daemon->config->name);
+        g_usleep(1000);
+    }
+}
+
+gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
+{
+    if (lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
+        return lpm_fail(error, LPM_E_NOT_PREPARED, "the migration of '%s' was given up on %s",
+                        migration->partition, migration->daemon->config->name);
+    if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+        return TRUE;
+    if (!wait_loaded(migration, error))
+        return FALSE;
+    return lpm_migration_enter(migration, LPM_STATE_COMMITTING, error) &&
+           lpm_migration_decide(migration, LPM_DECIDED_PREPARED, NULL, error);
+}
+
+/* T4: runs already, or is resumed now. */
+static gboolean resume(LpmMigration *migration, GError **error)
+{
+    enum lpm_partition_state state;
+
+    if (!lpm_host_state(migration->daemon->host, migration->uuid, &state, error))
+        return FALSE;
+    if (state == LPM_PARTITION_RUNNING)
+        return TRUE;
+    if (state != LPM_PARTITION_LOADED)
+        return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' is %s on %s",
+                        migration->partition, lpm_partition_state_name(state),
+                        migration->daemon->config->name);
+    return lpm_host_resume(migration->daemon->host, migration->uuid, error);
+}
+
+static gint64 wait_resume_stamp(LpmMigration *migration)
+{
+    gint64 deadline = g_get_monotonic_time() + RESUMED_LIMIT_US;
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+
+    while (!migration->resume_us &&
+           g_cond_wait_until(&migration->changed, &migration->lock, deadline))
+        continue;
+    return migration->resume_us;
+}
+
+gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us, GError **error)
+{
+    if (!lpm_migration_decided(migration, LPM_DECIDED_PREPARED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
+        return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' was not prepared on %s",
+                        migration->partition, migration->daemon->config->name);
+    if (!lpm_migration_decided(migration, LPM_DECIDED_COMMITTED) &&
+        !lpm_migration_decide(migration, LPM_DECIDED_COMMITTED, NULL, error))
+        return FALSE;
+    /* Once it has run it is the operator's: a repeated word must not resume what was paused or
+     * stopped since. */
+    if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
+        if (!resume(migration, error) ||
+            !lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))
+            return FALSE;
+    }
+    *resumed_us = wait_resume_stamp(migration);
+    return TRUE;
+}

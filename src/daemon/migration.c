@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "daemon/migration.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include <gnutls/crypto.h>
+#include <string.h>
+
+static const struct state_text {
+    const char *name;  /* in the API and the journal */
+    const char *shown; /* to operators: the models' words (R3.10) */
+} state_texts[] = {
+    [LPM_STATE_VALIDATING] = {"validating", "Migrating - Validating"},
+    [LPM_STATE_PREPARING] = {"preparing", "Migrating - Preparing"},
+    [LPM_STATE_COPYING] = {"copying", "Migrating - Running"},
+    [LPM_STATE_SUSPENDING] = {"suspending", "Migrating - Suspended"},
+    [LPM_STATE_COMMITTING] = {"committing", "Migrating - Suspended"},
+    [LPM_STATE_CLEANING] = {"cleaning", "Migrating - Cleaning Up"},
+    [LPM_STATE_ROLLING_BACK] = {"rolling-back", "Migrating - Rolling Back"},
+    [LPM_STATE_IN_DOUBT] = {"in-doubt", "Migrating - In Doubt"},
+    [LPM_STATE_DONE] = {"done", "Migrated"},
+    [LPM_STATE_FAILED] = {"failed", "Migration Failed"},
+    [LPM_STATE_STOPPED] = {"stopped", "Migration Stopped"},
+};
+
+const char *lpm_state_name(enum lpm_state state)
+{
+    return state_texts[state].name;
+}
+
+const char *lpm_state_shown(enum lpm_state state)
+{
+    return state_texts[state].shown;
+}
+
+gboolean lpm_state_from_name(const char *name, enum lpm_state *state)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(state_texts); i++) {
+        if (strcmp(name, state_texts[i].name) == 0) {
+            *state = (enum lpm_state)i;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+gboolean lpm_state_is_final(enum lpm_state state)
+{
+    return state == LPM_STATE_DONE || state == LPM_STATE_FAILED || state == LPM_STATE_STOPPED;
+}
+
+LpmMigration *lpm_migration_ref(LpmMigration *migration)
+{
+    g_atomic_int_inc(&migration->references);
+    return migration;
+}
+
+void lpm_migration_unref(LpmMigration *migration)
+{
+    if (!migration || !g_atomic_int_dec_and_test(&migration->references))
+        return;
+    lpm_mover_free(migration->mover);
+    lpm_qemu_process_free(migration->qemu);
+    g_clear_error(&migration->call_error);
+    g_clear_error(&migration->mover_error);
+    g_clear_error(&migration->failure);
+    g_clear_pointer(&migration->report, json_decref);
+    g_clear_pointer(&migration->target_stats, json_decref);
+    g_clear_pointer(&migration->source_stats, json_decref);
+    explicit_bzero(migration->psk, sizeof(migration->psk));
+    g_mutex_clear(&migration->lock);
+    g_mutex_clear(&migration->act);
+    g_cond_clear(&migration->changed);
+    g_free(migration->id);
+    g_free(migration->partition);
+    g_free(migration->uuid);
+    g_free(migration->peer);
+    g_free(migration);
+}
+
+/* 48 random bits: short enough to type, and unique among all that two journals will ever hold. */
+static char *make_id(void)
+{
+    guint8 bytes[6];
+
+    gnutls_rnd(GNUTLS_RND_NONCE, bytes, sizeof(bytes));
+    return lpm_hex(bytes, sizeof(bytes));
+}
+
+LpmMigration *lpm_migration_new(struct lpm_daemon *daemon, enum lpm_side side, const char *id,
+                                const char *partition, const char *uuid, const char *peer)
+{
+    LpmMigration *migration = g_new0(LpmMigration, 1);
+
+    migration->references = 1;
+    migration->daemon = daemon;
+    migration->side = side;
+    migration->id = id ? g_strdup(id) : make_id();
+    migration->partition = g_strdup(partition);
+    migration->uuid = g_strdup(uuid);
+    migration->peer = g_strdup(peer);
+    migration->started_ms = lpm_wall_us() / 1000;
+    g_mutex_init(&migration->lock);
+    g_mutex_init(&migration->act);
+    g_cond_init(&migration->changed);
+    return migration;
+}
+
+gboolean lpm_migration_enter(LpmMigration *migration, enum lpm_state state, GError **error)
+{
+    struct lpm_journal *journal = migration->daemon->journal;
+
+    if (!lpm_journal_migration_state(journal, migration->id, lpm_state_name(state), error) ||
+        !lpm_journal_phase_begin(journal, migration->id, lpm_state_name(state), lpm_wall_us(),
+                                 error))
+        return FALSE;
+    g_mutex_lock(&migration->lock);
+    migration->state = state;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s",
+                      lpm_state_shown(state));
+    return TRUE;
+}
+
+gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t *facts,
+                              GError **error)
+{
+    gboolean ok = lpm_journal_decide(migration->daemon->journal, migration->id, what, facts, NULL,
+                                     error);
+
+    if (facts)
+        json_decref(facts);
+    if (ok)
+        lpm_migration_log(migration, LPM_LOG_INFO, "decided", "decided: %s", what);
+    return ok;
+}
+
+gboolean lpm_migration_decided(LpmMigration *migration, const char *what)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean decided =
+        lpm_journal_decided(migration->daemon->journal, migration->id, what, &error);
+
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
+    return decided;
+}
+
+void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GError *failure,
+                       json_t *report)
+{
+    struct lpm_journal *journal = migration->daemon->journal;
+    json_t *failure_json = failure ? lpm_error_to_json(failure, NULL) : NULL;
+    gint64 now = lpm_wall_us();
+    g_autoptr(GError) error = NULL;
+
+    if (!lpm_journal_phase_end(journal, migration->id, now, &error) ||
+        !lpm_journal_migration_finish(journal, migration->id, lpm_state_name(state), now / 1000,
+                                      failure_json, report, &error))
+        lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
+    if (failure_json)
+        json_decref(failure_json);
+    g_mutex_lock(&migration->lock);
+    migration->state = state;
+    migration->report = report;
+    if (failure && !migration->failure)
+        migration->failure = g_error_copy(failure);
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    if (failure)
+        lpm_migration_log(migration, LPM_LOG_WARNING, lpm_state_name(state), "%s: %s",
+                          lpm_state_shown(state), failure->message);
+    else
+        lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s",
+                          lpm_state_shown(state));
+    lpm_migrations_remove(migration->daemon->migrations, migration);
+}
+
+void lpm_migration_log(LpmMigration *migration, enum lpm_log_level level, const char *event,
+                       const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *text = g_strdup_vprintf(format, args);
+    va_end(args);
+    lpm_event_log(migration->daemon, level, migration->id, migration->partition, event, "%s", text);
+}
+
+/* What is left and how long it takes; null where nothing can be said. */
+static json_t *progress_json(const LpmMigration *migration)
+{
+    const struct lpm_job *job = &migration->job;
+    gboolean copying = migration->state == LPM_STATE_COPYING && job->rate > 0;
+    json_t *eta = copying ? json_integer((json_int_t)(job->memory_left * 1000 / job->rate))
+                          : json_null();
+    json_t *suspend = copying ? json_integer((json_int_t)job->expected_suspend_ms) : json_null();
+
+    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "percent",
+                     migration->percent, "bytes_total", (json_int_t)job->memory_total,
+                     "bytes_done", (json_int_t)job->memory_done, "bytes_left",
+                     (json_int_t)job->memory_left, "rate", (json_int_t)job->rate, "dirty_rate",
+                     (json_int_t)job->dirty_rate, "iteration", (json_int_t)job->iteration,
+                     "eta_ms", eta, "suspend_estimate_ms", suspend);
+}
+
+static json_t *phases_json(struct lpm_daemon *daemon, const char *id)
+{
+    json_t *phases = lpm_journal_phases(daemon->journal, id, NULL);
+
+    return phases ? phases : json_array();
+}
+
+json_t *lpm_migration_to_json(LpmMigration *migration)
+{
+    json_t *phases = phases_json(migration->daemon, migration->id);
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    json_t *failure = migration->failure ? lpm_error_to_json(migration->failure, NULL)
+                                         : json_null();
+
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O}", "id",
+                     migration->id, "partition", migration->partition, "uuid", migration->uuid,
+                     "role", lpm_side_name(migration->side), "peer", migration->peer, "state",
+                     lpm_state_name(migration->state), "shown", lpm_state_shown(migration->state),
+                     "started_ms", (json_int_t)migration->started_ms, "ended_ms", json_null(),
+                     "phases", phases, "progress", progress_json(migration), "error", failure,
+                     "report", migration->report ? migration->report : json_null());
+}
+
+json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationRow *row)
+{
+    enum lpm_state state = LPM_STATE_FAILED;
+    LpmMigration none = {0};
+
+    lpm_state_from_name(row->state, &state);
+    none.state = state;
+    none.percent = state == LPM_STATE_DONE ? 100.0 : 0.0;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:O, s:O}", "id",
+                     row->id, "partition", row->partition, "uuid", row->uuid, "role", row->role,
+                     "peer", row->peer, "state", row->state, "shown", lpm_state_shown(state),
+                     "started_ms", (json_int_t)row->started_ms, "ended_ms",
+                     row->ended_ms ? json_integer((json_int_t)row->ended_ms) : json_null(),
+                     "phases", phases_json(daemon, row->id), "progress", progress_json(&none),
+                     "error", row->error ? row->error : json_null(), "report",
+                     row->report ? row->report : json_null());
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * One migration as one of its two hosts sees it, and the registry of those that have not ended.
+ *
+ * Facts come from several threads (the mover's, libvirt's event loop, the migrate call, the API);
+ * each is a member that is set under the lock and announced with `changed`. The side's own thread
+ * (source.c) or the peer's calls (target.c) act on them; nobody else changes the state.
+ */
+#ifndef LPM_DAEMON_MIGRATION_H
+#define LPM_DAEMON_MIGRATION_H
+
+#include "daemon/daemon.h"
+#include "daemon/journal.h"
+#include "daemon/mover-process.h"
+#include "host/host.h"
+#include "host/qemu-process.h"
+
+/* What may happen in each state, and which follow. */
+enum lpm_state {
+    LPM_STATE_VALIDATING,   /* questions only; -> preparing, failed */
+    LPM_STATE_PREPARING,    /* sockets and movers are made; -> copying, rolling-back */
+    LPM_STATE_COPYING,      /* libvirt's call runs, the partition runs on the source;
+                               -> suspending, rolling-back */
+    LPM_STATE_SUSPENDING,   /* the source's processors stand still; -> committing, rolling-back */
+    LPM_STATE_COMMITTING,   /* handover.c alone acts; -> cleaning, in-doubt, rolling-back (only
+                               before the decision) */
+    LPM_STATE_CLEANING,     /* decided and done; what is left over goes; -> done */
+    LPM_STATE_ROLLING_BACK, /* decided against; -> failed, stopped */
+    LPM_STATE_IN_DOUBT,     /* the other side does not answer where it matters; stays until it does;
+                               -> committing, cleaning, rolling-back */
+    LPM_STATE_DONE,         /* ends */
+    LPM_STATE_FAILED,
+    LPM_STATE_STOPPED,
+};
+
+/* "rolling-back" and so on, as in the API; and the operator's form ("Migrating - Running"). */
+const char *lpm_state_name(enum lpm_state state);
+const char *lpm_state_shown(enum lpm_state state);
+/* FALSE when `name` is none. */
+gboolean lpm_state_from_name(const char *name, enum lpm_state *state);
+gboolean lpm_state_is_final(enum lpm_state state);
+
+/* Decisions in the journal, in the order in which they can follow each other. */
+#define LPM_DECIDED_PREPARED "prepared"   /* target: has everything, is paused */
+#define LPM_DECIDED_ENDING "ending"       /* source: its QEMU is about to be ended: no way back */
+#define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
+#define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
+#define LPM_DECIDED_ABORTED "aborted"     /* source: the target shall never run; target: discarded */
+
+typedef struct lpm_migration {
+    gint references; /* atomic */
+    /* immutable once registered */
+    struct lpm_daemon *daemon;
+    enum lpm_side side;
+    char *id, *partition, *uuid, *peer;
+    gint64 started_ms;
+    guint64 bandwidth;
+    guint max_suspend_ms;
+    gboolean persistent;
+    guint64 memory_bytes;
+    guint8 session[LPM_SESSION_ID_BYTES];
+    guint8 psk[LPM_SESSION_PSK_BYTES]; /* zero after a restart of lpmd: the mover has it */
+    gboolean recovered;                /* found in the journal at start */
+
+    /* owned by the thread that runs the side */
+    LpmQemuProcess *qemu; /* source */
+    GThread *call_thread; /* source: libvirt's call */
+
+    GMutex lock;
+    GCond changed;
+    /* under lock */
+    struct lpm_mover *mover; /* set once with lpm_migration_set_mover, read freely by who set it */
+    enum lpm_state state;
+    gboolean decided;        /* source: the way back is closed, `stop` is refused */
+    gboolean stop_requested; /* source */
+    gboolean finish_held;    /* source: the mover holds libvirt's Finish reply */
+    gboolean finish_good;    /* and it tells of success */
+    gint64 finish_held_us;   /* wall clock */
+    gboolean call_returned;  /* source */
+    GError *call_error;      /* source: of libvirt's call; NULL: it succeeded or runs */
+    gboolean mover_gone;
+    GError *mover_error; /* what the mover failed of */
+    gboolean link_up;
+    gboolean link_wanted;   /* source: the mover asks for a link */
+    gint64 link_down_since; /* monotonic us; 0: up or never was */
+    gboolean rpc_lost;      /* source: libvirt's own end of the RPC closed */
+    gint64 stop_us, resume_us; /* QEMU's stamps, this host's wall clock; 0: not seen */
+    struct lpm_job job;
+    double percent;
+    GError *failure;
+    json_t *report; /* source, at the end */
+    /* source's figures for the report */
+    gint64 clock_offset_us, clock_error_us;
+    gint64 source_ended_us, committed_us, target_resumed_us;
+    json_t *target_stats, *source_stats;
+    GMutex act; /* target: one word of the peer at a time */
+} LpmMigration;
+
+LpmMigration *lpm_migration_ref(LpmMigration *migration);
+void lpm_migration_unref(LpmMigration *migration);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmMigration, lpm_migration_unref)
+
+/* A new one with one reference, not registered. Strings are copied; `id` NULL makes one up. */
+LpmMigration *lpm_migration_new(struct lpm_daemon *daemon, enum lpm_side side, const char *id,
+                                const char *partition, const char *uuid, const char *peer);
+
+/* Sets the state in memory and journal, begins the phase of that name and announces it. A journal
+ * that cannot be written is an error: nothing may be acted on. Final states go through
+ * lpm_migration_end instead. */
+gboolean lpm_migration_enter(LpmMigration *migration, enum lpm_state state, GError **error);
+
+/* Decides: on disk before it returns TRUE. `facts` is stolen, may be NULL. */
+gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t *facts,
+                              GError **error);
+/* What the journal says; errors count as "no" only where a caller may be careful: see each. */
+gboolean lpm_migration_decided(LpmMigration *migration, const char *what);
+
+/* Ends it: final state, error (borrowed, NULL) and report (stolen, NULL) in the journal; leaves the
+ * registry. */
+void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GError *failure,
+                       json_t *report);
+
+/* Logs an event of this migration on this host (lpm log). */
+void lpm_migration_log(LpmMigration *migration, enum lpm_log_level level, const char *event,
+                       const char *format, ...) G_GNUC_PRINTF(4, 5);
+
+/* The API's document, a new reference. */
+json_t *lpm_migration_to_json(LpmMigration *migration);
+json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationRow *row);
+
+/* ---- sockets of a migration (sockets.c) ---- */
+
+/* The folder of its sockets, for qemu_user alone, and the two paths in it; the same on both hosts
+ * when socket_dir is. Strings are new. */
+char *lpm_migration_folder(const LpmMigration *migration);
+char *lpm_migration_data_path(const LpmMigration *migration);
+char *lpm_migration_rpc_path(const LpmMigration *migration);
+gboolean lpm_migration_make_folder(LpmMigration *migration, GError **error);
+void lpm_migration_remove_folder(LpmMigration *migration);
+/* A listening or a connected unix socket; -1 with MOVER_START. */
+int lpm_unix_listen(const char *path, GError **error);
+int lpm_unix_connect(const char *path, GError **error);
+/* A TCP connection to a peer's data port on which the session's id was sent; -1 with
+ * PEER_UNREACHABLE. Waits at most `timeout_s`. */
+int lpm_dial_session(const LpmPeer *peer, const guint8 *session, guint timeout_s, GError **error);
+
+/* ---- registry (migrations.c) ---- */
+
+struct lpm_migrations;
+
+/* Opens the host and takes up what the journal holds unfinished. */
+struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **error);
+/* Lets every thread go; migrations go on in movers and libvirt and are found again at start. */
+void lpm_migrations_free(struct lpm_migrations *migrations);
+const struct lpm_route *lpm_migrations_routes(void);
+
+/* Adds it unless the partition (by UUID) is in one already (ALREADY_MIGRATING) or max_migrations
+ * are active (TOO_MANY). Takes a reference. */
+gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
+                            GError **error);
+void lpm_migrations_remove(struct lpm_migrations *migrations, LpmMigration *migration);
+/* A reference or NULL. */
+LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *id);
+LpmMigration *lpm_migrations_by_uuid(struct lpm_migrations *migrations, const char *uuid);
+/* References (freed with the array) to all that have not ended. */
+GPtrArray *lpm_migrations_active(struct lpm_migrations *migrations);
+/* TRUE once lpmd is stopping: threads return and leave the rest to the next start. */
+gboolean lpm_migrations_closing(struct lpm_migrations *migrations);
+/* Runs `function(migration)` on a thread that lpm_migrations_free waits for. Takes a reference. */
+void lpm_migrations_run(struct lpm_migrations *migrations, LpmMigration *migration,
+                        void (*function)(LpmMigration *));
+
+/* ---- the two sides ---- */
+
+/* source.c: starts a migration to `peer`; a reference, or NULL with the reason. */
+LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
+                               guint64 bandwidth, guint max_suspend_ms, GError **error);
+/* Asks it to stop; PAST_DECISION when that is no longer possible. */
+gboolean lpm_source_stop(LpmMigration *migration, GError **error);
+/* Goes on with one found in the journal. */
+void lpm_source_recover(LpmMigration *migration);
+
+/* target.c: the peer's words; answers are new references. All idempotent. */
+json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const json_t *body,
+                           GError **error);
+json_t *lpm_target_prepared(LpmMigration *migration, GError **error);
+json_t *lpm_target_commit(LpmMigration *migration, GError **error);
+json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error);
+json_t *lpm_target_finish(LpmMigration *migration, GError **error);
+void lpm_target_recover(LpmMigration *migration);
+
+/* Events of the mover of either side, and its handle (mover-events.c). `mover` is taken over. */
+void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);
+void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user);
+
+#endif

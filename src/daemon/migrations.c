@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* The registry of migrations that have not ended, and the threads that serve them. */
+#include "daemon/migration.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+struct lpm_migrations {
+    struct lpm_daemon *daemon; /* immutable */
+    gint closing;              /* atomic */
+    GMutex lock;
+    GCond changed;
+    GHashTable *by_id; /* under lock: id -> LpmMigration, one reference each */
+    guint threads;     /* under lock: that run a migration's function */
+};
+
+/* Wakes everything that waits for a fact of a migration. */
+static void announce(LpmMigration *migration)
+{
+    g_mutex_lock(&migration->lock);
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
+static void on_host_event(const char *uuid, const char *event, gint64 at_us, void *user)
+{
+    struct lpm_daemon *daemon = user;
+    gboolean stop = strcmp(event, "STOP") == 0;
+
+    if (!daemon->migrations || (!stop && strcmp(event, "RESUME") != 0))
+        return;
+    g_autoptr(LpmMigration) migration = lpm_migrations_by_uuid(daemon->migrations, uuid);
+    if (!migration)
+        return;
+    g_mutex_lock(&migration->lock);
+    if (stop)
+        migration->stop_us = at_us;
+    else
+        migration->resume_us = at_us;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
+/* ---- taking up what the journal holds unfinished ---- */
+
+static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
+{
+    const char *session = json_string_value(json_object_get(row->doc, "session"));
+    pid_t pid = (pid_t)json_integer_value(json_object_get(row->doc, "pid"));
+    guint64 start = (guint64)json_integer_value(json_object_get(row->doc, "start_time"));
+    gboolean gone = FALSE;
+
+    migration->recovered = TRUE;
+    migration->started_ms = row->started_ms;
+    migration->bandwidth = (guint64)json_integer_value(json_object_get(row->doc, "bandwidth"));
+    migration->max_suspend_ms =
+        (guint)json_integer_value(json_object_get(row->doc, "max_suspend_ms"));
+    migration->persistent = json_is_true(json_object_get(row->doc, "persistent"));
+    migration->memory_bytes =
+        (guint64)json_integer_value(json_object_get(row->doc, "memory_bytes"));
+    if (session)
+        lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
+    lpm_state_from_name(row->state, &migration->state);
+    if (pid > 0)
+        migration->qemu = lpm_qemu_process_reopen(pid, start, &gone, NULL);
+}
+
+static gboolean recover_all(struct lpm_daemon *daemon, GError **error)
+{
+    g_autoptr(GPtrArray) rows = lpm_journal_migrations(daemon->journal, NULL, TRUE, 0, error);
+
+    if (!rows)
+        return FALSE;
+    for (guint i = 0; i < rows->len; i++) {
+        const LpmMigrationRow *row = rows->pdata[i];
+        enum lpm_side side = LPM_SIDE_SOURCE;
+
+        if (!lpm_side_from_name(row->role, &side))
+            return lpm_fail(error, LPM_E_JOURNAL, "migration %s has the role '%s'", row->id,
+                            row->role);
+        g_autoptr(LpmMigration) migration = lpm_migration_new(
+            daemon, side, row->id, row->partition, row->uuid, row->peer);
+        fill_from_doc(migration, row);
+        g_hash_table_insert(daemon->migrations->by_id, migration->id,
+                            lpm_migration_ref(migration));
+        lpm_migration_log(migration, LPM_LOG_INFO, "recovering", "found unfinished (%s)",
+                          row->state);
+        if (side == LPM_SIDE_SOURCE)
+            lpm_source_recover(migration);
+        else
+            lpm_target_recover(migration);
+    }
+    return TRUE;
+}
+
+struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **error)
+{
+    struct lpm_migrations *migrations = g_new0(struct lpm_migrations, 1);
+
+    migrations->daemon = daemon;
+    g_mutex_init(&migrations->lock);
+    g_cond_init(&migrations->changed);
+    migrations->by_id = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+                                              (GDestroyNotify)lpm_migration_unref);
+    daemon->migrations = migrations;
+    daemon->host = lpm_host_open(daemon->config, on_host_event, daemon, error);
+    if (!daemon->host || !recover_all(daemon, error)) {
+        lpm_migrations_free(migrations);
+        daemon->migrations = NULL;
+        return NULL;
+    }
+    return migrations;
+}
+
+void lpm_migrations_free(struct lpm_migrations *migrations)
+{
+    if (!migrations)
+        return;
+    g_atomic_int_set(&migrations->closing, 1);
+    g_autoptr(GPtrArray) active = lpm_migrations_active(migrations);
+    for (guint i = 0; i < active->len; i++)
+        announce(active->pdata[i]);
+    g_mutex_lock(&migrations->lock);
+    while (migrations->threads)
+        g_cond_wait(&migrations->changed, &migrations->lock);
+    g_mutex_unlock(&migrations->lock);
+    lpm_host_close(migrations->daemon->host);
+    migrations->daemon->host = NULL;
+    g_ptr_array_set_size(active, 0);
+    g_hash_table_destroy(migrations->by_id);
+    g_mutex_clear(&migrations->lock);
+    g_cond_clear(&migrations->changed);
+    g_free(migrations);
+}
+
+gboolean lpm_migrations_closing(struct lpm_migrations *migrations)
+{
+    return g_atomic_int_get(&migrations->closing) != 0;
+}
+
+gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
+                            GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    guint most = migrations->daemon->config->max_migrations;
+    GHashTableIter iter;
+    LpmMigration *other;
+
+    g_hash_table_iter_init(&iter, migrations->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&other)) {
+        if (strcmp(other->uuid, migration->uuid) == 0 ||
+            strcmp(other->partition, migration->partition) == 0)
+            return lpm_fail(error, LPM_E_ALREADY_MIGRATING,
+                            "partition '%s' is in migration %s already", other->partition,
+                            other->id);
+    }
+    if (g_hash_table_size(migrations->by_id) >= most)
+        return lpm_fail(error, LPM_E_TOO_MANY, "%u of at most %u migrations are active on %s",
+                        g_hash_table_size(migrations->by_id), most,
+                        migrations->daemon->config->name);
+    g_hash_table_insert(migrations->by_id, migration->id, lpm_migration_ref(migration));
+    return TRUE;
+}
+
+void lpm_migrations_remove(struct lpm_migrations *migrations, LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+
+    g_hash_table_remove(migrations->by_id, migration->id);
+}
+
+LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *id)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    LpmMigration *found = g_hash_table_lookup(migrations->by_id, id);
+
+    return found ? lpm_migration_ref(found) : NULL;
+}
+
+LpmMigration *lpm_migrations_by_uuid(struct lpm_migrations *migrations, const char *uuid)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    GHashTableIter iter;
+    LpmMigration *migration;
+
+    g_hash_table_iter_init(&iter, migrations->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&migration)) {
+        if (strcmp(migration->uuid, uuid) == 0)
+            return lpm_migration_ref(migration);
+    }
+    return NULL;
+}
+
+GPtrArray *lpm_migrations_active(struct lpm_migrations *migrations)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)lpm_migration_unref);
+    GHashTableIter iter;
+    LpmMigration *migration;
+
+    g_hash_table_iter_init(&iter, migrations->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&migration))
+        g_ptr_array_add(list, lpm_migration_ref(migration));
+    return list;
+}
+
+/* ---- threads ---- */
+
+struct task {
+    struct lpm_migrations *migrations;
+    LpmMigration *migration;
+    void (*function)(LpmMigration *);
+};
+
+static gpointer run_task(gpointer user)
+{
+    struct task *task = user;
+    struct lpm_migrations *migrations = task->migrations;
+
+    task->function(task->migration);
+    lpm_migration_unref(task->migration);
+    g_free(task);
+    g_mutex_lock(&migrations->lock);
+    migrations->threads--;
+    g_cond_broadcast(&migrations->changed);
+    g_mutex_unlock(&migrations->lock);
+    return NULL;
+}
+
+void lpm_migrations_run(struct lpm_migrations *migrations, LpmMigration *migration,
+                        void (*function)(LpmMigration *))
+{
+    struct task *task = g_new0(struct task, 1);
+
+    task->migrations = migrations;
+    task->migration = lpm_migration_ref(migration);
+    task->function = function;
+    g_mutex_lock(&migrations->lock);
+    migrations->threads++;
+    g_mutex_unlock(&migrations->lock);
+    g_thread_unref(g_thread_new("migration", run_task, task));
+}

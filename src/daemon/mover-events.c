@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * What the movers tell, noted as facts of the migration. The target's needs are met here as well:
+ * they ask for a connection on this host, which is made at once or not at all (libvirtd's socket
+ * exists; QEMU listens before the source's QEMU has connected).
+ */
+#include "daemon/migration.h"
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fdio.h"
+
+#include <unistd.h>
+
+/* A local socket that is not there yet is tried again this often, this long (libvirtd may be
+ * restarting). */
+#define ATTACH_RETRY_US 100000
+#define ATTACH_LIMIT_US (30 * G_USEC_PER_SEC)
+
+static void attach(LpmMigration *migration, enum lpm_channel channel)
+{
+    g_autofree char *data = lpm_migration_data_path(migration);
+    const char *path =
+        channel == LPM_CHANNEL_DATA ? data : migration->daemon->config->libvirt_socket;
+    gint64 deadline = lpm_monotonic_us() + ATTACH_LIMIT_US;
+    g_autoptr(GError) error = NULL;
+
+    /* After a restart of lpmd the mover tells its needs before its handle is stored. */
+    g_mutex_lock(&migration->lock);
+    while (!migration->mover && !migration->mover_gone)
+        g_cond_wait(&migration->changed, &migration->lock);
+    struct lpm_mover *mover = migration->mover;
+    g_mutex_unlock(&migration->lock);
+    if (!mover)
+        return;
+    int fd = lpm_unix_connect(path, &error);
+
+    while (fd < 0 && lpm_monotonic_us() < deadline &&
+           !lpm_migrations_closing(migration->daemon->migrations)) {
+        g_clear_error(&error);
+        g_usleep(ATTACH_RETRY_US);
+        fd = lpm_unix_connect(path, &error);
+    }
+    if (fd < 0) {
+        lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
+        return;
+    }
+    if (!lpm_mover_send_attach(lpm_mover_lock(mover), channel, fd, &error))
+        lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
+    lpm_mover_unlock(mover);
+    close(fd);
+}
+
+static void attach_rpc(LpmMigration *migration)
+{
+    attach(migration, LPM_CHANNEL_RPC);
+}
+
+static void attach_data(LpmMigration *migration)
+{
+    attach(migration, LPM_CHANNEL_DATA);
+}
+
+void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover)
+{
+    g_mutex_lock(&migration->lock);
+    migration->mover = mover;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
+static void on_need(LpmMigration *migration, enum lpm_mover_need need)
+{
+    if (need == LPM_NEED_LINK) {
+        g_mutex_lock(&migration->lock);
+        migration->link_wanted = TRUE;
+        g_cond_broadcast(&migration->changed);
+        g_mutex_unlock(&migration->lock);
+        return;
+    }
+    /* On a thread of its own: this one must stay free for what the mover tells next. */
+    lpm_migrations_run(migration->daemon->migrations, migration,
+                       need == LPM_NEED_RPC ? attach_rpc : attach_data);
+}
+
+static void on_link(LpmMigration *migration, const LpmMoverEvent *event)
+{
+    g_mutex_lock(&migration->lock);
+    gboolean changed = migration->link_up != event->link_up;
+    migration->link_up = event->link_up;
+    if (event->link_up) {
+        migration->link_wanted = FALSE;
+        migration->link_down_since = 0;
+    } else if (changed) {
+        migration->link_down_since = lpm_monotonic_us();
+    }
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    if (changed && event->link_up)
+        lpm_migration_log(migration, LPM_LOG_INFO, "link-up", "the movers are connected");
+    else if (changed)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "link-down", "the movers lost their link: %s",
+                          event->cause ? event->cause : "no cause");
+}
+
+static void on_channel(LpmMigration *migration, const LpmMoverEvent *event)
+{
+    if (event->channel != LPM_CHANNEL_RPC || migration->side != LPM_SIDE_SOURCE)
+        return;
+    if (event->state != LPM_CHANNEL_EOF && event->state != LPM_CHANNEL_CLOSED)
+        return;
+    g_mutex_lock(&migration->lock);
+    migration->rpc_lost = TRUE;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
+static void on_finish_held(LpmMigration *migration, const LpmMoverEvent *event)
+{
+    g_mutex_lock(&migration->lock);
+    gboolean first = !migration->finish_held;
+    migration->finish_held = TRUE;
+    migration->finish_good = event->status == 0 && !event->cancelled;
+    if (first)
+        migration->finish_held_us = lpm_wall_us();
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    if (first)
+        lpm_migration_log(migration, LPM_LOG_INFO, "finish-held",
+                          "libvirt's answer to Finish is here (%s) and held",
+                          event->cancelled     ? "cancelled"
+                          : event->status == 0 ? "success"
+                                               : "failure");
+}
+
+static void on_failed(LpmMigration *migration, int code, const char *cause)
+{
+    g_mutex_lock(&migration->lock);
+    if (!migration->mover_error)
+        migration->mover_error = g_error_new_literal(LPM_ERROR, code, cause);
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    lpm_migration_log(migration, LPM_LOG_ERROR, "mover-failed", "%s", cause);
+}
+
+static void on_gone(LpmMigration *migration)
+{
+    g_mutex_lock(&migration->lock);
+    migration->mover_gone = TRUE;
+    migration->link_up = FALSE;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
+void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user)
+{
+    LpmMigration *migration = user;
+
+    if (!event) {
+        on_gone(migration);
+        return;
+    }
+    switch (event->type) {
+    case LPM_MOVER_NEED:
+        on_need(migration, event->need);
+        break;
+    case LPM_MOVER_LINK:
+        on_link(migration, event);
+        break;
+    case LPM_MOVER_CHANNEL:
+        on_channel(migration, event);
+        break;
+    case LPM_MOVER_FINISH_HELD:
+        on_finish_held(migration, event);
+        break;
+    case LPM_MOVER_FAILED:
+        on_failed(migration, event->code, event->cause ? event->cause : "no cause");
+        break;
+    case LPM_MOVER_HELLO:
+    case LPM_MOVER_STATS:
+    case LPM_MOVER_ENDED:
+        break;
+    }
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* API paths of partitions, migrations and movers, for local users and for peers. */
+#include "base/error.h"
+#include "daemon/http.h"
+#include "daemon/migration.h"
+
+#include <string.h>
+
+#define STATS_TIMEOUT_MS 1000
+
+/* ---- partitions ---- */
+
+/* While a migration lasts the partition shows it, on both hosts (R3.10). */
+static void show_migration(struct lpm_daemon *daemon, json_t *partition)
+{
+    const char *uuid = json_string_value(json_object_get(partition, "uuid"));
+    g_autoptr(LpmMigration) migration = lpm_migrations_by_uuid(daemon->migrations, uuid);
+
+    if (!migration) {
+        json_object_set_new(partition, "migration", json_null());
+        return;
+    }
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    json_object_set_new(partition, "migration", json_string(migration->id));
+    json_object_set_new(partition, "state", json_string(lpm_state_shown(migration->state)));
+}
+
+static json_t *list_partitions(struct lpm_request *request, GError **error)
+{
+    json_t *list = lpm_host_partitions(request->daemon->host, error);
+    json_t *partition;
+    size_t i;
+
+    if (!list)
+        return NULL;
+    json_array_foreach (list, i, partition)
+        show_migration(request->daemon, partition);
+    return json_pack("{s:o}", "partitions", list);
+}
+
+static json_t *show_partition(struct lpm_request *request, GError **error)
+{
+    json_t *partition =
+        lpm_host_partition(request->daemon->host, lpm_request_param(request, "name"), error);
+
+    if (partition)
+        show_migration(request->daemon, partition);
+    return partition;
+}
+
+/* ---- migrations ---- */
+
+static json_t *start(struct lpm_request *request, GError **error)
+{
+    const char *partition = json_string_value(json_object_get(request->body, "partition"));
+    const char *to = json_string_value(json_object_get(request->body, "to"));
+    json_int_t bandwidth = json_integer_value(json_object_get(request->body, "bandwidth"));
+    json_int_t suspend = json_integer_value(json_object_get(request->body, "max_suspend_ms"));
+
+    if (bandwidth < 0 || suspend < 0 || suspend > 2000000) {
+        lpm_fail(error, LPM_E_BAD_REQUEST,
+                 "bandwidth %" JSON_INTEGER_FORMAT " or max_suspend_ms %" JSON_INTEGER_FORMAT
+                 " is out of range (bytes/s from 0; milliseconds from 1 to 2000000)",
+                 bandwidth, suspend);
+        return NULL;
+    }
+    g_autoptr(LpmMigration) migration = lpm_source_start(
+        request->daemon, partition, to, (guint64)bandwidth, (guint)suspend, error);
+    if (!migration)
+        return NULL;
+    request->status = 202;
+    return lpm_migration_to_json(migration);
+}
+
+/* The live one, or the row of one that has ended. */
+static json_t *one(struct lpm_daemon *daemon, const char *id, GError **error)
+{
+    g_autoptr(LpmMigration) migration = lpm_migrations_get(daemon->migrations, id);
+
+    if (migration)
+        return lpm_migration_to_json(migration);
+    g_autoptr(LpmMigrationRow) row = lpm_journal_migration_get(daemon->journal, id, error);
+    return row ? lpm_migration_row_to_json(daemon, row) : NULL;
+}
+
+static json_t *list(struct lpm_request *request, GError **error)
+{
+    const char *active = lpm_request_query(request, "active");
+    g_autoptr(GPtrArray) rows =
+        lpm_journal_migrations(request->daemon->journal, lpm_request_query(request, "partition"),
+                               active && strcmp(active, "0") != 0, 0, error);
+
+    if (!rows)
+        return NULL;
+    json_t *entries = json_array();
+    for (guint i = 0; i < rows->len; i++) {
+        const LpmMigrationRow *row = rows->pdata[i];
+        json_t *entry = one(request->daemon, row->id, NULL);
+        if (entry)
+            json_array_append_new(entries, entry);
+    }
+    return json_pack("{s:o}", "migrations", entries);
+}
+
+static json_t *show(struct lpm_request *request, GError **error)
+{
+    return one(request->daemon, lpm_request_param(request, "id"), error);
+}
+
+static json_t *stop(struct lpm_request *request, GError **error)
+{
+    const char *id = lpm_request_param(request, "id");
+    g_autoptr(LpmMigration) migration = lpm_migrations_get(request->daemon->migrations, id);
+
+    if (!migration) {
+        g_autoptr(LpmMigrationRow) row =
+            lpm_journal_migration_get(request->daemon->journal, id, error);
+        if (row)
+            lpm_fail(error, LPM_E_NOT_MIGRATING, "migration %s has ended (%s)", id, row->state);
+        return NULL;
+    }
+    if (migration->side != LPM_SIDE_SOURCE) {
+        lpm_fail(error, LPM_E_NOT_PERMITTED, "migration %s is stopped from its source, %s", id,
+                 migration->peer);
+        return NULL;
+    }
+    return lpm_source_stop(migration, error) ? lpm_migration_to_json(migration) : NULL;
+}
+
+/* ---- movers ---- */
+
+static json_t *list_movers(struct lpm_request *request, GError **error G_GNUC_UNUSED)
+{
+    g_autoptr(GPtrArray) active = lpm_migrations_active(request->daemon->migrations);
+    json_t *movers = json_array();
+
+    for (guint i = 0; i < active->len; i++) {
+        LpmMigration *migration = active->pdata[i];
+        g_mutex_lock(&migration->lock);
+        struct lpm_mover *mover = migration->mover;
+        g_mutex_unlock(&migration->lock);
+        json_t *stats = mover ? lpm_mover_ask_stats(mover, STATS_TIMEOUT_MS, NULL) : NULL;
+        json_t *operations = json_object_get(stats, "operations");
+
+        if (!stats)
+            continue;
+        /* The mover knows of its own operation only; the host's limit and count are lpmd's. */
+        if (json_is_object(operations)) {
+            json_object_set_new(operations, "maximum",
+                                json_integer(request->daemon->config->max_migrations));
+            json_object_set_new(operations, "active", json_integer(active->len));
+        }
+        json_array_append(movers, stats);
+        json_decref(stats);
+    }
+    return json_pack("{s:o}", "movers", movers);
+}
+
+/* ---- a peer's words ---- */
+
+static json_t *peer_prepare(struct lpm_request *request, GError **error)
+{
+    return lpm_target_prepare(request->daemon, request->peer, request->body, error);
+}
+
+/* A migration in which this host has `side` and who calls is the other host. */
+static LpmMigration *find(struct lpm_request *request, enum lpm_side side, GError **error)
+{
+    const char *id = lpm_request_param(request, "id");
+    g_autoptr(LpmMigration) migration = lpm_migrations_get(request->daemon->migrations, id);
+
+    if (!migration || migration->side != side || strcmp(migration->peer, request->peer) != 0) {
+        lpm_fail(error, LPM_E_MIGRATION_NOT_FOUND, "no migration %s with %s is active on %s", id,
+                 request->peer, request->daemon->config->name);
+        return NULL;
+    }
+    return g_steal_pointer(&migration);
+}
+
+static json_t *peer_prepared(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_prepared(migration, error) : NULL;
+}
+
+static json_t *peer_commit(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_commit(migration, error) : NULL;
+}
+
+static json_t *peer_abort(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+    const char *cause = json_string_value(json_object_get(request->body, "cause"));
+
+    return migration ? lpm_target_abort(migration, cause ? cause : "no cause", error) : NULL;
+}
+
+static json_t *peer_finish(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_finish(migration, error) : NULL;
+}
+
+/* What the target asks when it has heard nothing: the source's newest decision, from the journal,
+ * also of a migration that has ended. */
+static json_t *peer_show(struct lpm_request *request, GError **error)
+{
+    static const char *const decisions[] = {LPM_DECIDED_ABORTED, LPM_DECIDED_RUNNING,
+                                            LPM_DECIDED_COMMITTED, LPM_DECIDED_ENDING};
+    const char *id = lpm_request_param(request, "id"), *decision = "none";
+    g_autoptr(LpmMigrationRow) row =
+        lpm_journal_migration_get(request->daemon->journal, id, error);
+
+    if (!row)
+        return NULL;
+    if (strcmp(row->peer, request->peer) != 0) {
+        lpm_fail(error, LPM_E_MIGRATION_NOT_FOUND, "no migration %s with %s on %s", id,
+                 request->peer, request->daemon->config->name);
+        return NULL;
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(decisions) && strcmp(decision, "none") == 0; i++) {
+        g_autoptr(GError) reason = NULL;
+
+        if (lpm_journal_decided(request->daemon->journal, id, decisions[i], &reason))
+            decision = decisions[i];
+        if (reason) {
+            g_propagate_error(error, g_steal_pointer(&reason));
+            return NULL;
+        }
+    }
+    return json_pack("{s:s, s:s, s:s, s:s}", "id", id, "role", row->role, "state", row->state,
+                     "decision", decision);
+}
+
+#define PEER_PREPARE_BODY                                                                          \
+    "id:s partition:s uuid:s memory_bytes:i persistent:b session:s psk:s data_socket:s "           \
+    "backlog_bytes:i"
+
+const struct lpm_route *lpm_migrations_routes(void)
+{
+    static const struct lpm_route routes[] = {
+        {"GET", "/v1/partitions", LPM_SCOPE_LOCAL, NULL, NULL, list_partitions},
+        {"GET", "/v1/partitions/{name}", LPM_SCOPE_LOCAL, NULL, NULL, show_partition},
+        {"POST", "/v1/migrations", LPM_SCOPE_LOCAL,
+         "partition:s to:s bandwidth:i? max_suspend_ms:i?", NULL, start},
+        {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
+        {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
+        {"POST", "/v1/migrations/{id}/stop", LPM_SCOPE_LOCAL, NULL, NULL, stop},
+        {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
+        {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
+        {"GET", "/v1/peer/migrations/{id}", LPM_SCOPE_PEER, NULL, NULL, peer_show},
+        {"POST", "/v1/peer/migrations/{id}/prepared", LPM_SCOPE_PEER, NULL, NULL, peer_prepared},
+        {"POST", "/v1/peer/migrations/{id}/commit", LPM_SCOPE_PEER, NULL, NULL, peer_commit},
+        {"POST", "/v1/peer/migrations/{id}/abort", LPM_SCOPE_PEER, "cause:s?", NULL, peer_abort},
+        {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_finish},
+        {NULL, NULL, LPM_SCOPE_LOCAL, NULL, NULL, NULL},
+    };
+
+    return routes;
+}

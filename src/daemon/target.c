@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * The target's side: it acts on the source's words (prepare, prepared, commit, abort, finish), each
+ * of which may be said twice, and one at a time (`act`). A thread watches over each migration and
+ * asks the source what became of it when nothing has been heard for a while, so that a lost word
+ * leaves nothing behind. It never starts a partition because of silence.
+ */
+#include "base/clock.h"
+#include "base/error.h"
+#include "daemon/data-port.h"
+#include "daemon/handover.h"
+#include "daemon/peer-client.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define QUIT_TIMEOUT_MS 2000
+#define ASK_TIMEOUT_S 10
+#define WATCH_PAUSE_US (2 * G_USEC_PER_SEC) /* between looks; the source is asked as often */
+
+/* ---- making and dropping ---- */
+
+/* A connection of the source's mover arrived on the data port. */
+static void on_data_connection(int fd, const char *from, void *user)
+{
+    LpmMigration *migration = user;
+    g_autoptr(GError) error = NULL;
+
+    lpm_migration_log(migration, LPM_LOG_DEBUG, "link", "the source's mover connects from %s",
+                      from);
+    g_mutex_lock(&migration->lock);
+    struct lpm_mover *mover = migration->mover;
+    g_mutex_unlock(&migration->lock);
+    if (mover) {
+        if (!lpm_mover_send_link(lpm_mover_lock(mover), TRUE, fd, &error))
+            lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
+        lpm_mover_unlock(mover);
+    }
+    close(fd);
+}
+
+static void release_migration(gpointer migration)
+{
+    lpm_migration_unref(migration);
+}
+
+static void open_door(LpmMigration *migration)
+{
+    lpm_data_port_register(migration->daemon->data_port, migration->session, on_data_connection,
+                           lpm_migration_ref(migration), release_migration);
+}
+
+static gboolean start_mover(LpmMigration *migration, guint64 backlog, GError **error)
+{
+    const LpmConfig *config = migration->daemon->config;
+    LpmMoverStart start = {.side = LPM_SIDE_TARGET,
+                           .backlog_bytes = backlog,
+                           .compression = config->compression,
+                           .compression_level = config->compression_level,
+                           .migration = migration->id,
+                           .partition = migration->partition};
+    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_TARGET,
+                                              lpm_migration_on_mover_event, migration, error);
+
+    if (!mover)
+        return FALSE;
+    lpm_migration_set_mover(migration, mover);
+    memcpy(start.session, migration->session, sizeof(start.session));
+    memcpy(start.psk, migration->psk, sizeof(start.psk));
+    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
+    lpm_mover_unlock(mover);
+    explicit_bzero(&start, sizeof(start));
+    return ok;
+}
+
+/* Everything of this migration but the partition itself. */
+static void drop_means(LpmMigration *migration)
+{
+    lpm_data_port_unregister(migration->daemon->data_port, migration->session);
+    if (migration->mover)
+        lpm_mover_quit(migration->mover, QUIT_TIMEOUT_MS);
+    lpm_migration_remove_folder(migration);
+}
+
+/* ---- watching ---- */
+
+/* The source's decision as it tells it; NULL when it does not answer. */
+static char *ask_source(LpmMigration *migration, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
+    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
+                                   ASK_TIMEOUT_S, NULL, error);
+    char *decision = g_strdup(json_string_value(json_object_get(answer, "decision")));
+
+    if (answer)
+        json_decref(answer);
+    return decision;
+}
+
+/* Is there a reason to ask? As long as the movers are connected the source is there and speaks for
+ * itself. */
+static gboolean wants_asking(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+
+    return !migration->link_up || migration->mover_gone || migration->mover_error;
+}
+
+/* TRUE when the silence has lasted so long that a copy which was never prepared may be given up:
+ * without its word "prepared" the source cannot have decided to hand over. */
+static gboolean may_give_up(LpmMigration *migration, gint64 silent_since)
+{
+    gint64 limit = (gint64)migration->daemon->config->link_timeout_s * G_USEC_PER_SEC;
+
+    return lpm_monotonic_us() - silent_since > limit &&
+           !lpm_migration_decided(migration, LPM_DECIDED_PREPARED);
+}
+
+static void mark_doubt(LpmMigration *migration, const char *cause)
+{
+    if (migration->state != LPM_STATE_COMMITTING)
+        return;
+    lpm_migration_enter(migration, LPM_STATE_IN_DOUBT, NULL);
+    lpm_migration_log(migration, LPM_LOG_WARNING, "in-doubt",
+                      "the partition is complete and paused here; whether it was handed over is "
+                      "not known: %s",
+                      cause);
+}
+
+static void act_on(LpmMigration *migration, const char *decision)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *answer = NULL;
+
+    if (strcmp(decision, LPM_DECIDED_ABORTED) == 0)
+        answer = lpm_target_abort(migration, "the source has given the migration up", &error);
+    else if (strcmp(decision, LPM_DECIDED_COMMITTED) == 0)
+        answer = lpm_target_commit(migration, &error);
+    else if (strcmp(decision, LPM_DECIDED_RUNNING) == 0)
+        answer = lpm_target_finish(migration, &error);
+    if (answer)
+        json_decref(answer);
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "asking", "%s", error->message);
+}
+
+/* One look; *silent_since is 0 while the source answers. */
+static void look(LpmMigration *migration, gint64 *silent_since)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *decision = ask_source(migration, &error);
+
+    if (decision) {
+        *silent_since = 0;
+        act_on(migration, decision);
+        return;
+    }
+    if (!*silent_since)
+        *silent_since = lpm_monotonic_us();
+    mark_doubt(migration, error ? error->message : "the source's answer holds no decision");
+    if (may_give_up(migration, *silent_since)) {
+        json_t *answer =
+            lpm_target_abort(migration, "the source was silent for too long", NULL);
+        if (answer)
+            json_decref(answer);
+    }
+}
+
+static void watch(LpmMigration *migration)
+{
+    gint64 silent_since = 0;
+
+    for (;;) {
+        gint64 until = g_get_monotonic_time() + WATCH_PAUSE_US;
+
+        g_mutex_lock(&migration->lock);
+        while (!lpm_state_is_final(migration->state) &&
+               !lpm_migrations_closing(migration->daemon->migrations) &&
+               g_cond_wait_until(&migration->changed, &migration->lock, until))
+            continue;
+        gboolean over = lpm_state_is_final(migration->state) ||
+                        lpm_migrations_closing(migration->daemon->migrations);
+        g_mutex_unlock(&migration->lock);
+        if (over)
+            return;
+        if (wants_asking(migration))
+            look(migration, &silent_since);
+        else
+            silent_since = 0;
+    }
+}
+
+/* ---- prepare ---- */
+
+static const char *text_of(const json_t *body, const char *name)
+{
+    return json_string_value(json_object_get(body, name));
+}
+
+/* The id becomes part of paths, so its form is checked and not only its presence. */
+static gboolean check_body(struct lpm_daemon *daemon, const json_t *body, GError **error)
+{
+    guint8 id[6], session[LPM_SESSION_ID_BYTES], psk[LPM_SESSION_PSK_BYTES];
+    gboolean ok = lpm_unhex(text_of(body, "id"), id, sizeof(id)) &&
+                  lpm_unhex(text_of(body, "session"), session, sizeof(session)) &&
+                  lpm_unhex(text_of(body, "psk"), psk, sizeof(psk)) &&
+                  g_uuid_string_is_valid(text_of(body, "uuid"));
+
+    explicit_bzero(psk, sizeof(psk));
+    if (!ok)
+        return lpm_fail(error, LPM_E_BAD_REQUEST,
+                        "id, session, psk or uuid is not of the form that lpmd sends");
+    g_autofree char *folder = g_path_get_dirname(text_of(body, "data_socket"));
+    g_autofree char *outer = g_path_get_dirname(folder);
+    if (strcmp(outer, daemon->config->socket_dir) != 0)
+        return lpm_fail(error, LPM_E_BAD_REQUEST,
+                        "the source's socket_dir is %s and this host's %s: both must be the same",
+                        outer, daemon->config->socket_dir);
+    return TRUE;
+}
+
+static gboolean check_free(struct lpm_daemon *daemon, const json_t *body, GError **error)
+{
+    gboolean used = FALSE;
+
+    if (!lpm_host_name_used(daemon->host, text_of(body, "partition"), text_of(body, "uuid"), &used,
+                            error))
+        return FALSE;
+    if (used)
+        return lpm_fail(error, LPM_E_NAME_IN_USE,
+                        "%s has a partition named '%s' or with UUID %s already",
+                        daemon->config->name, text_of(body, "partition"), text_of(body, "uuid"));
+    return TRUE;
+}
+
+static gboolean insert_row(LpmMigration *migration, GError **error)
+{
+    g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
+    json_t *doc = json_pack("{s:s, s:b, s:I}", "session", session, "persistent",
+                            migration->persistent, "memory_bytes",
+                            (json_int_t)migration->memory_bytes);
+    const LpmMigrationRow row = {.id = migration->id,
+                                 .role = (char *)lpm_side_name(migration->side),
+                                 .partition = migration->partition,
+                                 .uuid = migration->uuid,
+                                 .peer = migration->peer,
+                                 .state = (char *)lpm_state_name(migration->state),
+                                 .started_ms = migration->started_ms,
+                                 .doc = doc};
+    gboolean ok = lpm_journal_migration_insert(migration->daemon->journal, &row, error);
+
+    json_decref(doc);
+    return ok;
+}
+
+static gboolean set_up(LpmMigration *migration, const json_t *body, GError **error)
+{
+    guint64 backlog = (guint64)json_integer_value(json_object_get(body, "backlog_bytes"));
+
+    if (!lpm_migration_enter(migration, LPM_STATE_PREPARING, error) ||
+        !lpm_migration_make_folder(migration, error) ||
+        !start_mover(migration, CLAMP(backlog, LPM_BACKLOG_MIN, LPM_BACKLOG_MAX), error))
+        return FALSE;
+    open_door(migration);
+    return lpm_migration_enter(migration, LPM_STATE_COPYING, error);
+}
+
+json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const json_t *body,
+                           GError **error)
+{
+    if (!check_body(daemon, body, error))
+        return NULL;
+    g_autoptr(LpmMigration) known =
+        lpm_migrations_get(daemon->migrations, text_of(body, "id"));
+    if (known) /* said twice */
+        return json_pack("{s:s}", "id", known->id);
+    if (!check_free(daemon, body, error))
+        return NULL;
+    g_autoptr(LpmMigration) migration =
+        lpm_migration_new(daemon, LPM_SIDE_TARGET, text_of(body, "id"),
+                          text_of(body, "partition"), text_of(body, "uuid"), peer);
+    migration->persistent = json_is_true(json_object_get(body, "persistent"));
+    migration->memory_bytes = (guint64)json_integer_value(json_object_get(body, "memory_bytes"));
+    lpm_unhex(text_of(body, "session"), migration->session, LPM_SESSION_ID_BYTES);
+    lpm_unhex(text_of(body, "psk"), migration->psk, LPM_SESSION_PSK_BYTES);
+    if (!lpm_migrations_add(daemon->migrations, migration, error))
+        return NULL;
+    if (!insert_row(migration, error)) {
+        lpm_migrations_remove(daemon->migrations, migration);
+        return NULL;
+    }
+    g_autoptr(GError) failure = NULL;
+    if (!set_up(migration, body, &failure)) {
+        drop_means(migration);
+        lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return NULL;
+    }
+    lpm_migrations_run(daemon->migrations, migration, watch);
+    return json_pack("{s:s}", "id", migration->id);
+}
+
+/* ---- the other words ---- */
+
+json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+
+    if (!lpm_handover_target_prepared(migration, error))
+        return NULL;
+    json_t *stats = lpm_mover_ask_stats(migration->mover, QUIT_TIMEOUT_MS, error);
+    if (!stats)
+        return NULL;
+    json_t *hash = json_object_get(stats, "stream_hash");
+    json_t *answer = json_pack("{s:b, s:O}", "prepared", TRUE, "stream_hash",
+                               hash ? hash : json_null());
+    json_decref(stats);
+    return answer;
+}
+
+json_t *lpm_target_commit(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    gint64 resumed_us = 0;
+
+    if (!lpm_handover_target_commit(migration, &resumed_us, error))
+        return NULL;
+    if (migration->state == LPM_STATE_IN_DOUBT || migration->state == LPM_STATE_COMMITTING)
+        lpm_migration_enter(migration, LPM_STATE_CLEANING, NULL);
+    return json_pack("{s:I}", "resumed_us", (json_int_t)resumed_us);
+}
+
+json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    g_autoptr(GError) failure = NULL;
+
+    if (lpm_state_is_final(migration->state))
+        return json_pack("{s:b}", "aborted", TRUE);
+    if (lpm_migration_decided(migration, LPM_DECIDED_COMMITTED)) {
+        lpm_fail(error, LPM_E_PAST_DECISION, "partition '%s' was handed over to %s",
+                 migration->partition, migration->daemon->config->name);
+        return NULL;
+    }
+    if (!lpm_migration_enter(migration, LPM_STATE_ROLLING_BACK, error) ||
+        !lpm_migration_decide(migration, LPM_DECIDED_ABORTED, json_pack("{s:s}", "cause", cause),
+                              error))
+        return NULL;
+    /* The sockets first: libvirt's incoming call ends with them and removes its half-made copy. */
+    drop_means(migration);
+    if (!lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, error))
+        return NULL;
+    lpm_fail(&failure, LPM_E_STOPPED, "%s", cause);
+    lpm_migration_end(migration, LPM_STATE_STOPPED, failure, NULL);
+    return json_pack("{s:b}", "aborted", TRUE);
+}
+
+json_t *lpm_target_finish(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    json_t *stats = NULL;
+
+    if (!lpm_state_is_final(migration->state)) {
+        if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
+            lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' does not run on %s yet",
+                     migration->partition, migration->daemon->config->name);
+            return NULL;
+        }
+        if (migration->mover)
+            stats = lpm_mover_ask_stats(migration->mover, QUIT_TIMEOUT_MS, NULL);
+        drop_means(migration);
+        lpm_migration_end(migration, LPM_STATE_DONE, NULL, NULL);
+    }
+    return json_pack("{s:o}", "stats", stats ? stats : json_null());
+}
+
+/* ---- after a restart of lpmd ---- */
+
+static void recover_target(LpmMigration *migration)
+{
+    lpm_migration_set_mover(migration,
+                            lpm_mover_find(migration->daemon->config, migration->id,
+                                           LPM_SIDE_TARGET, lpm_migration_on_mover_event,
+                                           migration, NULL));
+    if (migration->mover)
+        open_door(migration);
+    else
+        lpm_migration_on_mover_event(NULL, migration);
+    watch(migration);
+}
+
+void lpm_target_recover(LpmMigration *migration)
+{
+    lpm_migrations_run(migration->daemon->migrations, migration, recover_target);
+}
