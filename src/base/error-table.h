@@ -27,6 +27,10 @@ LPM_E(1009, USAGE, ERROR, 400, "The command line is not understood",
       "See 'lpm help COMMAND'", "")
 LPM_E(1010, DAEMON_UNREACHABLE, ERROR, 503, "The manager of this host does not answer",
       "Start it with 'systemctl start lpmd', or name another socket with --socket", "")
+LPM_E(1011, METHOD_NOT_ALLOWED, ERROR, 405, "This address does not take that method",
+      "See docs/api.yaml for the methods of each path", "")
+LPM_E(1012, TOO_LARGE, ERROR, 413, "The request is too large",
+      "Send at most 1 MiB of JSON; see docs/api.yaml for the form", "")
 LPM_E(2001, PEER_UNKNOWN, ERROR, 404, "This host is not paired with a host of that name",
       "List the peers with 'lpm host list'; pair with 'lpm host invite' there and 'lpm host pair' here",
       "HSCL3653")
