@@ -38,9 +38,6 @@ struct lpm_daemon {
     struct lpm_host *host;
     struct lpm_migrations *migrations;
     struct lpm_http *http;
-    /* {"libvirt": "9.0.0", "qemu": "7.2.0"}, a new reference; set by whoever makes `host`. NULL:
-     * nothing is known about the hypervisor yet. Any thread. */
-    json_t *(*describe_hypervisor)(struct lpm_daemon *daemon);
 };
 
 /* Tells an event to both logs: the program's (base/log.h) and the journal's, which `lpm log` shows.
