@@ -21,9 +21,10 @@ struct lpm_identity {
     char *fingerprint;                 /* see lpm_fingerprint_of_certificate */
 };
 
-/* Loads the identity from `state_dir`, or makes it if neither file exists. `name` goes into a new
- * certificate's subject, for people who look at it. NULL with IDENTITY if only one file is there,
- * they do not belong together, or the key can be read by others. */
+/* Loads the identity from `state_dir`, making what is missing; a certificate is made again from its
+ * key, since peers know the key only. `name` goes into a new certificate's subject, for people who
+ * look at it. NULL with IDENTITY if there is a certificate without its key, they do not belong
+ * together, or others can read the key. */
 struct lpm_identity *lpm_identity_load(const char *state_dir, const char *name, GError **error);
 /* Wipes the key's text. NULL is allowed. */
 void lpm_identity_free(struct lpm_identity *identity);

@@ -31,8 +31,8 @@
  * `*maybe_delivered` (may be NULL) is set in every case: FALSE only if the peer cannot have acted
  * on the request (it was never sent); TRUE says that it may have or has, also on success. */
 json_t *lpm_peer_call(struct lpm_peers *peers, const char *peer, const char *method,
-                      const char *path, json_t *body, unsigned timeout_s,
-                      gboolean *maybe_delivered, GError **error);
+                      const char *path, json_t *body, unsigned timeout_s, gboolean *maybe_delivered,
+                      GError **error);
 
 /* What a measurement of the peer's clock found, in microseconds. */
 struct lpm_peer_clock {
