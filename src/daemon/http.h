@@ -77,7 +77,7 @@ void lpm_http_free(struct lpm_http *http);
 /* Answers without a connection, as the servers do: for tests and internal use. `query` is
  * "name=value&..." or NULL, `body` text or NULL. Sets *status; a new reference, never NULL. */
 json_t *lpm_http_dispatch(struct lpm_http *http, enum lpm_scope scope, const char *peer,
-                          const char *method, const char *path, const char *query,
-                          const char *body, gsize body_length, unsigned *status);
+                          const char *method, const char *path, const char *query, const char *body,
+                          gsize body_length, unsigned *status);
 
 #endif
