@@ -118,10 +118,9 @@ static gboolean look_again(LpmMigration *migration, const json_t *answer, GError
 /* S4. When the journal refuses, nothing was decided. */
 static gboolean decide_ending(LpmMigration *migration, GError **error)
 {
-    json_t *facts = json_pack("{s:i, s:I, s:s}", "pid", (int)lpm_qemu_process_pid(migration->qemu),
-                              "start_time",
-                              (json_int_t)lpm_qemu_process_start_time(migration->qemu), "target",
-                              migration->peer);
+    json_t *facts =
+        json_pack("{s:i, s:I, s:s}", "pid", (int)migration->qemu_pid, "start_time",
+                  (json_int_t)migration->qemu_start_time, "target", migration->peer);
 
     if (lpm_migration_decide(migration, LPM_DECIDED_ENDING, facts, error))
         return TRUE;
@@ -149,17 +148,32 @@ enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error)
     return ok ? lpm_handover_source_forward(migration) : LPM_OUTCOME_KEPT;
 }
 
+/* S5 once. After a restart of lpmd there may be no handle: then the process is found again by what
+ * the journal holds, and only "no process has that pid and start time" counts as its end. */
+static gboolean end_source_once(LpmMigration *migration, GError **error)
+{
+    gboolean gone = FALSE;
+
+    if (!migration->qemu)
+        migration->qemu = lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time,
+                                                  &gone, error);
+    if (!migration->qemu)
+        return gone;
+    return lpm_qemu_process_end(migration->qemu, END_LIMIT_MS, error);
+}
+
 /* S5: for ever, since there is no other way; a QEMU that does not end is told to the operator. */
 static gboolean end_source(LpmMigration *migration)
 {
     for (;;) {
         g_autoptr(GError) error = NULL;
 
-        if (!migration->qemu || lpm_qemu_process_end(migration->qemu, END_LIMIT_MS, &error))
+        if (end_source_once(migration, &error))
             break;
         lpm_migration_log(migration, LPM_LOG_ERROR, "source-alive", "%s", error->message);
         if (lpm_migrations_closing(migration->daemon->migrations))
             return FALSE;
+        g_usleep(ASK_PAUSE_US);
     }
     migration->source_ended_us = lpm_wall_us();
     return TRUE;

@@ -65,6 +65,8 @@ typedef struct lpm_migration {
 
     /* owned by the thread that runs the side */
     LpmQemuProcess *qemu; /* source */
+    pid_t qemu_pid;       /* source: identifies it across a restart of lpmd; 0: not known yet */
+    guint64 qemu_start_time;
     GThread *call_thread; /* source: libvirt's call */
 
     GMutex lock;

@@ -48,9 +48,7 @@ static void on_host_event(const char *uuid, const char *event, gint64 at_us, voi
 static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
 {
     const char *session = json_string_value(json_object_get(row->doc, "session"));
-    pid_t pid = (pid_t)json_integer_value(json_object_get(row->doc, "pid"));
-    guint64 start = (guint64)json_integer_value(json_object_get(row->doc, "start_time"));
-    gboolean gone = FALSE;
+    gboolean gone;
 
     migration->recovered = TRUE;
     migration->started_ms = row->started_ms;
@@ -63,8 +61,13 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);
-    if (pid > 0)
-        migration->qemu = lpm_qemu_process_reopen(pid, start, &gone, NULL);
+    migration->qemu_pid = (pid_t)json_integer_value(json_object_get(row->doc, "pid"));
+    migration->qemu_start_time =
+        (guint64)json_integer_value(json_object_get(row->doc, "start_time"));
+    /* That it is gone, or could not be opened, is looked at again where it matters. */
+    if (migration->qemu_pid > 0)
+        migration->qemu = lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time,
+                                                  &gone, NULL);
 }
 
 static gboolean recover_all(struct lpm_daemon *daemon, GError **error)

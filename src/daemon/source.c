@@ -71,7 +71,11 @@ static gboolean validate(LpmMigration *migration, GError **error)
         return FALSE;
     migration->qemu = lpm_qemu_process_open(migration->daemon->config->qemu_run_dir,
                                             migration->partition, migration->uuid, error);
-    return migration->qemu != NULL;
+    if (!migration->qemu)
+        return FALSE;
+    migration->qemu_pid = lpm_qemu_process_pid(migration->qemu);
+    migration->qemu_start_time = lpm_qemu_process_start_time(migration->qemu);
+    return TRUE;
 }
 
 /* ---- preparing ---- */
@@ -85,8 +89,7 @@ static json_t *parameters(const LpmMigration *migration)
         "{s:s, s:I, s:i, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
         (json_int_t)migration->bandwidth, "max_suspend_ms", (int)migration->max_suspend_ms,
         "persistent", migration->persistent, "memory_bytes", (json_int_t)migration->memory_bytes,
-        "pid", migration->qemu ? (int)lpm_qemu_process_pid(migration->qemu) : 0, "start_time",
-        migration->qemu ? (json_int_t)lpm_qemu_process_start_time(migration->qemu) : 0);
+        "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
 }
 
 static gboolean prepare_target(LpmMigration *migration, GError **error)
