@@ -80,23 +80,29 @@ static const char *enter_block(LpmStreamParser *p, guint32 flags, uint64_t offse
     return NULL;
 }
 
-/* Counts a page; TRUE if it was sent before. QEMU walks over memory in the order of the block list,
- * so a step back begins a new round; in post-copy the target's requests make the order. */
+/* QEMU walks over memory in the order of the block list, so a step back begins a new round. Not so
+ * in post-copy, where the target's requests make the order, and less so when QEMU compresses: its
+ * threads overtake each other, and only pages sent before can tell. */
+static gboolean begins_round(const LpmStreamParser *p, uint64_t offset, gboolean resent)
+{
+    if (p->info.phase == LPM_STREAM_PHASE_POSTCOPY || (p->unordered && !resent))
+        return FALSE;
+    return p->block < p->last_block || (p->block == p->last_block && offset < p->last_offset);
+}
+
+/* Counts a page; TRUE if it was sent before. */
 static gboolean count_page(LpmStreamParser *p, uint64_t offset)
 {
     gboolean resent = FALSE;
 
-    if (!p->info.rounds)
-        p->info.rounds = 1;
-    else if (p->info.phase != LPM_STREAM_PHASE_POSTCOPY &&
-             (p->block < p->last_block || (p->block == p->last_block && offset < p->last_offset)))
-        p->info.rounds++;
-    p->last_block = p->block;
-    p->last_offset = offset;
     if (p->stats) {
         resent = lpm_page_stats_mark(p->stats, (guint)p->block, offset);
         p->info.pages_distinct = lpm_page_stats_distinct(p->stats);
     }
+    if (!p->info.rounds || begins_round(p, offset, resent))
+        p->info.rounds++;
+    p->last_block = p->block;
+    p->last_offset = offset;
     if (resent)
         p->info.pages_resent++;
     return resent;
@@ -125,6 +131,7 @@ static gsize take_page(LpmStreamParser *p, const uint8_t *data, gsize need, guin
         if (encoded > ENCODED_MAX || (flags & FLAG_XBZRLE && data[header] != 1))
             return lpm_stream_degrade(p, "an encoded page that cannot be one");
         p->info.pages_encoded++;
+        p->unordered |= (flags & FLAG_COMPRESS) != 0;
     }
     event->resent = count_page(p, offset);
     event->header_length = header;

@@ -37,7 +37,7 @@ class Stream(Reader):
                           pages_encoded=0, pages_resent=0, pages_distinct=0, rounds=0, ram_sections=0,
                           eof=0, description_bytes=0, packaged=0, sections=0)
         self.names, self.seen, self.block, self.last = {}, set(), None, None
-        self.blocks, self.running, self.ended = {}, False, set()
+        self.blocks, self.running, self.unordered = {}, False, False
         self.pages = []  # (position, length, kind) of each record of a whole page
 
     def read(self):
@@ -128,6 +128,7 @@ class Stream(Reader):
                 self.take(self.number(2))
             else:
                 self.take(self.number(4))
+            self.unordered |= flags & ~0x20 == 0x100
             self.page(kind, offset, start)
 
     def page(self, kind, offset, start):
@@ -136,7 +137,7 @@ class Stream(Reader):
         here = (self.blocks[self.block], offset)
         if self.last is None:
             self.facts["rounds"] = 1
-        elif here < self.last and not self.running:
+        elif here < self.last and not self.running and (here in self.seen or not self.unordered):
             self.facts["rounds"] += 1
         self.last = here
         self.facts[f"pages_{kind}"] += 1
