@@ -72,7 +72,8 @@ static void print_one(struct cli *cli, const json_t *migration)
     report_line(cli->out, "phase", field_text(migration, "state"));
     report_line(cli->out, "began", instant(migration, "started_ms"));
     report_line(cli->out, "ended", instant(migration, "ended_ms"));
-    report_line(cli->out, "phases", report_phases(json_object_get(migration, "phases")));
+    if (!json_is_object(json_object_get(migration, "report")))
+        report_line(cli->out, "phases", report_phases(json_object_get(migration, "phases")));
     if (migration_is_active(migration))
         print_progress(cli->out, migration);
     if (json_is_object(json_object_get(migration, "report"))) {

@@ -72,7 +72,7 @@ static enum cli_exit run(struct cli *cli, GError **error)
         lpm_fail(error, LPM_E_NOT_MIGRATING, "'%s' does not migrate now", what);
         return CLI_REFUSED;
     }
-    json_t *answer = cli_call(cli, "POST", path, json_object(), error);
+    json_t *answer = cli_call(cli, "POST", path, NULL, error);
     if (!answer)
         return CLI_INTERNAL;
     if (!cli_flag(cli, "no-wait"))

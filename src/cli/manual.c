@@ -2,33 +2,57 @@
  * Copyright 2026 The OpenLPM authors */
 /* lpm(1). docs/man/lpm.1 is what this writes; a test compares the two. */
 #include "cli/help.h"
+#include "cli/text.h"
 
 #include <string.h>
 
-/* Text for mdoc: no request at the beginning of a line, no escape, hyphens that can be copied; a
- * paragraph for an empty line; each sentence of a paragraph stays where it is. */
-static void put_text(FILE *out, const char *text)
-{
-    gboolean line_start = TRUE;
+/* Source lines stay short, which diffs and mandoc's checks like. */
+#define COLUMNS 78
 
+/* Text of a line for mdoc: nothing that reads as a request, no escape, hyphens that can be copied.
+ */
+static void put_escaped(FILE *out, const char *text)
+{
+    if (*text == '.' || *text == '\'')
+        fputs("\\&", out);
     for (; *text; text++) {
-        if (line_start && (*text == '.' || *text == '\''))
-            fputs("\\&", out);
-        if (text[0] == '\n' && text[1] == '\n') {
-            fputs("\n.Pp\n", out);
-            text++;
-            line_start = TRUE;
-            continue;
-        }
         if (*text == '\\')
             fputs("\\e", out);
         else if (*text == '-')
             fputs("\\-", out);
         else
             fputc(*text, out);
-        line_start = *text == '\n';
     }
     fputc('\n', out);
+}
+
+/* Each sentence begins a line, as mdoc has it. */
+static void put_paragraph(FILE *out, const char *text)
+{
+    GString *lines = g_string_new(NULL);
+
+    for (const char *c = text; *c; c++) {
+        if (*c == ' ' && c > text && c[-1] == '.' && g_ascii_isupper(c[1]))
+            g_string_append_c(lines, '\n');
+        else
+            g_string_append_c(lines, *c);
+    }
+    g_autofree char *wrapped = text_wrap(lines->str, COLUMNS, 0);
+    g_auto(GStrv) split = g_strsplit(wrapped, "\n", -1);
+    for (char **line = split; *line; line++)
+        put_escaped(out, *line);
+    g_string_free(lines, TRUE);
+}
+
+static void put_text(FILE *out, const char *text)
+{
+    g_auto(GStrv) paragraphs = g_strsplit(text, "\n\n", -1);
+
+    for (char **paragraph = paragraphs; *paragraph; paragraph++) {
+        if (paragraph != paragraphs)
+            fputs(".Pp\n", out);
+        put_paragraph(out, *paragraph);
+    }
 }
 
 /* A macro's argument, quoted. */
@@ -67,22 +91,23 @@ static void put_options(FILE *out, const struct cli_option *options)
 static void put_command(FILE *out, const struct cli_command *command)
 {
     g_autofree char *synopsis = help_synopsis(command);
+    g_autofree char *title = g_strconcat("lpm ", command->name, NULL);
 
-    put_macro(out, "Ss", synopsis);
+    put_macro(out, "Ss", title);
+    put_macro(out, "Li", synopsis);
+    fputs(".Pp\n", out);
     put_text(out, command->description);
     if (command->arguments) {
-        fputs(".Pp\n.Bl -tag -width Ds\n", out);
+        fputs(".Bl -tag -width Ds\n", out);
         for (const struct cli_argument *a = command->arguments; a->name; a++) {
             fprintf(out, ".It Ar \"%s\"\n", a->name);
             put_text(out, a->help);
         }
         fputs(".El\n", out);
     }
-    if (command->options) {
-        fputs(".Pp\n", out);
+    if (command->options)
         put_options(out, command->options);
-    }
-    fputs(".Pp\n.Bl -tag -width Ds\n", out);
+    fputs(".Bl -tag -width Ds\n", out);
     for (const struct cli_example *e = command->examples; e->line; e++) {
         put_macro(out, "It Li", e->line);
         put_text(out, e->comment);
@@ -97,7 +122,7 @@ static void put_head(FILE *out)
           ".\\\" Written by 'lpm help --man'; change the command table, not this page.\n"
           ".Dd November 21, 2026\n"
           ".Dt LPM 1\n"
-          ".Os OpenLPM\n"
+          ".Os\n"
           ".Sh NAME\n"
           ".Nm lpm\n"
           ".Nd move running partitions between managed systems\n"
@@ -116,9 +141,9 @@ static void put_head(FILE *out)
           "the manager of this managed system.\n"
           "A migration starts on the host that holds the partition.\n"
           ".Pp\n"
-          "An error is three lines on stderr: its number in the catalogue and the cause, the "
-          "remedy,\n"
-          "and the identifiers that other systems have for it, if any.\n"
+          "An error is three lines on stderr: its number in the catalogue and the\n"
+          "cause, the remedy, and the identifiers that other systems have for it, if\n"
+          "any.\n"
           "With\n"
           ".Fl Fl json\n"
           "it is an object\n"
@@ -145,7 +170,7 @@ static void put_exit_codes(FILE *out)
     fputs(".El\n", out);
 }
 
-static void put_tail(FILE *out)
+static void put_surroundings(FILE *out)
 {
     fputs(".Sh ENVIRONMENT\n"
           ".Bl -tag -width Ds\n"
@@ -170,11 +195,7 @@ static void put_tail(FILE *out)
           ".It Pa " CLIENT_DEFAULT_SOCKET "\n"
           "lpmd's socket, open to root and the group\n"
           ".Li lpm .\n"
-          ".El\n"
-          ".Sh SEE ALSO\n"
-          ".Xr lpmd.conf 5 ,\n"
-          ".Xr lpmd 8 ,\n"
-          ".Xr virsh 1\n",
+          ".El\n",
           out);
 }
 
@@ -185,6 +206,7 @@ void help_print_manual(FILE *out)
     fputs(".Sh COMMANDS\n", out);
     for (const struct cli_command *const *command = cli_commands; *command; command++)
         put_command(out, *command);
+    put_surroundings(out);
     put_exit_codes(out);
-    put_tail(out);
+    fputs(".Sh SEE ALSO\n.Xr virsh 1 ,\n.Xr lpmd.conf 5 ,\n.Xr lpmd 8\n", out);
 }

@@ -49,10 +49,10 @@ static gboolean fail_unknown_option(struct cli *cli, const char *word, GError **
     const char *near = g_str_has_prefix(name, "--")
                            ? suggest_nearest(name + 2, (const char *const *)names->pdata)
                            : NULL;
-    return cli_usage(cli, error, "there is no option '%s'%s%s%s%s%s", name,
+    return cli_usage(cli, error, "there is no option '%s'%s%s%s%s%s%s", name,
                      cli->command ? " of 'lpm " : " before a command",
                      cli->command ? cli->command->name : "", cli->command ? "'" : "",
-                     near ? "; did you mean --" : "", near ? near : "");
+                     near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
 }
 
 /* The word at `words->next - 1` is an option. */
@@ -105,7 +105,7 @@ static gboolean fail_unknown_command(struct cli *cli, const char *group, const c
     if (group && !near)
         cli->remedy = g_strdup_printf("See 'lpm help %s'", group);
     return cli_usage(cli, error, "there is no command 'lpm %s'%s%s%s", typed,
-                     near ? "; did you mean 'lpm " : "", near ? near : "", near ? "'" : "");
+                     near ? "; did you mean 'lpm " : "", near ? near : "", near ? "'?" : "");
 }
 
 /* Options up to and including the command's words. */

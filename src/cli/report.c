@@ -49,7 +49,8 @@ static char *suspended(const json_t *report)
 {
     gint64 us = field_int(report, "suspended_us"), offset = field_int(report, "clock_offset_us");
     gint64 error = field_int(report, "clock_error_us");
-    g_autofree char *time = text_duration_us(us);
+    /* The figure that migrations are compared by, so to the microsecond. */
+    g_autofree char *time = g_strdup_printf("%.3f ms", (double)us / 1000);
 
     if (us < 0)
         return NULL;

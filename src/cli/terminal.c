@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -55,34 +56,53 @@ const char *terminal_style(FILE *stream, enum terminal_style style)
     return sequences[style];
 }
 
-/* Leaves TCSAFLUSH semantics to the caller's terminal: what was typed ahead is not a secret. */
-static gboolean set_echo(gboolean on, struct termios *saved)
-{
-    struct termios quiet;
+/* The terminal as it was, for the handler below. */
+static struct termios before_prompt;
 
-    if (on)
-        return tcsetattr(STDIN_FILENO, TCSAFLUSH, saved) == 0;
-    if (tcgetattr(STDIN_FILENO, saved) < 0)
+/* A terminal left without echo is a nuisance, so that no signal may end the prompt without this.
+ * tcsetattr() and raise() may be called here. */
+static void restore_and_end(int signal_number)
+{
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_prompt);
+    raise(signal_number); /* SA_RESETHAND: the default action, as soon as this returns */
+}
+
+static const int ending_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+
+static gboolean hide_input(struct sigaction *saved)
+{
+    struct sigaction action = {.sa_handler = restore_and_end, .sa_flags = (int)SA_RESETHAND};
+
+    if (tcgetattr(STDIN_FILENO, &before_prompt) < 0)
         return FALSE;
-    quiet = *saved;
+    for (gsize i = 0; i < G_N_ELEMENTS(ending_signals); i++)
+        sigaction(ending_signals[i], &action, &saved[i]);
+    struct termios quiet = before_prompt;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
+    quiet.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stop would leave it so, too */
     return tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet) == 0;
+}
+
+static void show_input(const struct sigaction *saved)
+{
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before_prompt);
+    for (gsize i = 0; i < G_N_ELEMENTS(ending_signals); i++)
+        sigaction(ending_signals[i], &saved[i], NULL);
 }
 
 char *terminal_secret(FILE *err, const char *prompt, GError **error)
 {
     char line[4096];
-    struct termios saved;
-    gboolean hidden = FALSE;
+    struct sigaction saved[G_N_ELEMENTS(ending_signals)];
+    gboolean hidden = isatty(STDIN_FILENO) && hide_input(saved);
 
     if (isatty(STDIN_FILENO)) {
         fprintf(err, "%s: ", prompt);
         fflush(err);
-        hidden = set_echo(FALSE, &saved);
     }
     char *got = fgets(line, sizeof(line), stdin);
     if (hidden) {
-        set_echo(TRUE, &saved);
+        show_input(saved);
         fputc('\n', err);
     }
     if (!got || (strlen(line) == sizeof(line) - 1 && line[sizeof(line) - 2] != '\n')) {
