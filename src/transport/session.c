@@ -63,14 +63,6 @@ static void wake_everybody(LpmSession *session)
     changed(session);
 }
 
-void lpm_session_stop(LpmSession *session)
-{
-    g_mutex_lock(&session->lock);
-    session->stopped = TRUE;
-    wake_everybody(session);
-    g_mutex_unlock(&session->lock);
-}
-
 /* Lock held. */
 static void fail_locked(LpmSession *session, int code, const char *cause)
 {
@@ -123,12 +115,20 @@ static void reap(LpmSession *session, gboolean all)
     }
 }
 
+void lpm_session_stop(LpmSession *session)
+{
+    g_mutex_lock(&session->lock);
+    session->stopped = TRUE;
+    wake_everybody(session);
+    g_mutex_unlock(&session->lock);
+    reap(session, TRUE);
+}
+
 void lpm_session_free(LpmSession *session)
 {
     if (!session)
         return;
     lpm_session_stop(session);
-    reap(session, TRUE);
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
         lpm_outbox_clear(&session->outbox[i]);
         lpm_inbox_clear(&session->inbox[i]);
@@ -245,10 +245,15 @@ static void push_locked(LpmSession *session, LpmFrame *frame)
 void lpm_session_push(LpmSession *session, LpmFrame *frame)
 {
     g_mutex_lock(&session->lock);
-    if (session->outbox[frame->channel].reset)
+    struct lpm_outbox *outbox = &session->outbox[frame->channel];
+
+    if (outbox->reset) {
+        outbox->used -= frame->original;
+        g_cond_broadcast(&session->room[frame->channel]);
         lpm_frame_free(frame);
-    else
+    } else {
         push_locked(session, frame);
+    }
     g_mutex_unlock(&session->lock);
 }
 
@@ -480,8 +485,8 @@ static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **erro
         if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
             return FALSE;
         g_cond_broadcast(&session->room[i]);
-        if (!session->outbox[i].head)
-            changed(session);
+        if (!session->outbox[i].head && (session->outbox[i].closed || session->outbox[i].reset))
+            changed(session); /* this direction may be complete now */
     }
     return TRUE;
 }

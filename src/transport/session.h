@@ -38,9 +38,10 @@ struct lpm_session_config {
 };
 
 LpmSession *lpm_session_new(const struct lpm_session_config *config);
-/* Ends every wait for good and closes the links. */
+/* Ends every wait for good, closes the links and joins their threads: no callback of theirs comes
+ * after it. Not from a callback. */
 void lpm_session_stop(LpmSession *session);
-/* Stops, joins the links' threads and frees. Nobody may be inside any other call. */
+/* Stops and frees. Nobody may be inside any other call. */
 void lpm_session_free(LpmSession *session);
 
 /* Gives the session a connection (taken over, also on error): `server` if we accepted it. It is used

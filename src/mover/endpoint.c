@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "mover/endpoint.h"
+
+#include "base/fdio.h"
+
+#include <sys/socket.h>
+
+struct lpm_endpoint {
+    /* immutable */
+    void (*changed)(gpointer user);
+    gpointer user;
+
+    GMutex lock;
+    /* guarded by lock */
+    GCond attached;
+    lpm_fd fd;
+    gboolean was_attached, cancelled, read_done, write_done;
+    char *cause;
+};
+
+LpmEndpoint *lpm_endpoint_new(void (*changed)(gpointer user), gpointer user)
+{
+    LpmEndpoint *endpoint = g_new0(LpmEndpoint, 1);
+
+    endpoint->changed = changed;
+    endpoint->user = user;
+    endpoint->fd = -1;
+    g_mutex_init(&endpoint->lock);
+    g_cond_init(&endpoint->attached);
+    return endpoint;
+}
+
+void lpm_endpoint_free(LpmEndpoint *endpoint)
+{
+    if (!endpoint)
+        return;
+    lpm_fd_clear(&endpoint->fd);
+    g_mutex_clear(&endpoint->lock);
+    g_cond_clear(&endpoint->attached);
+    g_free(endpoint->cause);
+    g_free(endpoint);
+}
+
+gboolean lpm_endpoint_attach(LpmEndpoint *endpoint, int fd)
+{
+    lpm_autofd owned = fd;
+
+    g_mutex_lock(&endpoint->lock);
+    gboolean ok = !endpoint->was_attached && !endpoint->cancelled;
+
+    if (ok) {
+        endpoint->was_attached = TRUE;
+        endpoint->fd = lpm_steal_fd(&owned);
+        g_cond_broadcast(&endpoint->attached);
+    }
+    g_mutex_unlock(&endpoint->lock);
+    if (ok)
+        endpoint->changed(endpoint->user);
+    return ok;
+}
+
+int lpm_endpoint_wait(LpmEndpoint *endpoint)
+{
+    g_mutex_lock(&endpoint->lock);
+    while (!endpoint->was_attached && !endpoint->cancelled)
+        g_cond_wait(&endpoint->attached, &endpoint->lock);
+    int fd = endpoint->fd;
+
+    g_mutex_unlock(&endpoint->lock);
+    return fd;
+}
+
+static void done(LpmEndpoint *endpoint, gboolean *flag, const char *cause)
+{
+    g_mutex_lock(&endpoint->lock);
+    *flag = TRUE;
+    if (cause && !endpoint->cause)
+        endpoint->cause = g_strdup(cause);
+    if (endpoint->read_done && endpoint->write_done)
+        lpm_fd_clear(&endpoint->fd);
+    g_mutex_unlock(&endpoint->lock);
+    endpoint->changed(endpoint->user);
+}
+
+void lpm_endpoint_read_done(LpmEndpoint *endpoint, const char *cause)
+{
+    done(endpoint, &endpoint->read_done, cause);
+}
+
+void lpm_endpoint_write_done(LpmEndpoint *endpoint, const char *cause)
+{
+    done(endpoint, &endpoint->write_done, cause);
+}
+
+void lpm_endpoint_shutdown(LpmEndpoint *endpoint, int how)
+{
+    g_mutex_lock(&endpoint->lock);
+    if (endpoint->fd >= 0)
+        shutdown(endpoint->fd, how);
+    g_mutex_unlock(&endpoint->lock);
+}
+
+void lpm_endpoint_cancel(LpmEndpoint *endpoint, const char *cause)
+{
+    g_mutex_lock(&endpoint->lock);
+    endpoint->cancelled = TRUE;
+    if (endpoint->fd >= 0) {
+        shutdown(endpoint->fd, SHUT_RDWR);
+        if (!endpoint->cause)
+            endpoint->cause = g_strdup(cause);
+    }
+    g_cond_broadcast(&endpoint->attached);
+    g_mutex_unlock(&endpoint->lock);
+}
+
+enum lpm_channel_state lpm_endpoint_state(LpmEndpoint *endpoint, char **cause)
+{
+    g_mutex_lock(&endpoint->lock);
+    enum lpm_channel_state state = !endpoint->was_attached ? LPM_CHANNEL_NONE
+                                   : endpoint->fd < 0      ? LPM_CHANNEL_CLOSED
+                                   : endpoint->read_done   ? LPM_CHANNEL_EOF
+                                                           : LPM_CHANNEL_OPEN;
+
+    if (cause)
+        *cause = g_strdup(endpoint->cause);
+    g_mutex_unlock(&endpoint->lock);
+    return state;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * lpm-mover: carries one migration on one host. Launched by lpmd as root with the listening control
+ * socket as descriptor 3; from then on it is nobody, nowhere, and obeys what comes over that
+ * socket (src/transport/mover-control.h). No secret is on its command line.
+ */
+#include "base/error.h"
+#include "mover/mover.h"
+#include "mover/sandbox.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTROL_FD 3
+
+struct arguments {
+    char *user, *root, *id, *side_name;
+    enum lpm_side side;
+};
+
+static gboolean parse(int argc, char **argv, struct arguments *arguments, GError **error)
+{
+    const GOptionEntry entries[] = {
+        {"user", 0, 0, G_OPTION_ARG_STRING, &arguments->user, "whom to become", "USER"},
+        {"root", 0, 0, G_OPTION_ARG_FILENAME, &arguments->root, "empty folder to enter", "DIR"},
+        {"id", 0, 0, G_OPTION_ARG_STRING, &arguments->id, "migration, for the log", "ID"},
+        {"side", 0, 0, G_OPTION_ARG_STRING, &arguments->side_name, "source or target", "SIDE"},
+        G_OPTION_ENTRY_NULL};
+    g_autoptr(GOptionContext) context = g_option_context_new("- launched by lpmd, not by hand");
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, error))
+        return FALSE;
+    if (argc > 1)
+        return lpm_fail(error, LPM_E_USAGE, "'%s' is not understood", argv[1]);
+    if (!arguments->user || !arguments->root || !arguments->id)
+        return lpm_fail(error, LPM_E_USAGE, "--user, --root, --id and --side are needed");
+    if (!lpm_side_from_name(arguments->side_name, &arguments->side))
+        return lpm_fail(error, LPM_E_USAGE, "--side must be source or target");
+    return TRUE;
+}
+
+static gboolean check_control(GError **error)
+{
+    int type = 0, listening = 0;
+    socklen_t length = sizeof(type);
+
+    if (getsockopt(CONTROL_FD, SOL_SOCKET, SO_TYPE, &type, &length) < 0 ||
+        getsockopt(CONTROL_FD, SOL_SOCKET, SO_ACCEPTCONN, &listening, &length) < 0 ||
+        type != SOCK_SEQPACKET || !listening)
+        return lpm_fail(error, LPM_E_USAGE,
+                        "descriptor %d is not a listening control socket: lpm-mover is launched by "
+                        "lpmd",
+                        CONTROL_FD);
+    return TRUE;
+}
+
+static gboolean prepare(const struct arguments *arguments, GError **error)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    setsid(); /* fails if it is a leader already, which is as good */
+    close_range(CONTROL_FD + 1, ~0U, 0);
+    /* The journal's socket is out of reach after chroot; stderr is inherited from lpmd. */
+    unsetenv("JOURNAL_STREAM");
+    tzset();
+    lpm_log_init("lpm-mover", LPM_LOG_INFO);
+    return lpm_sandbox_enter(arguments->root, arguments->user, error) && lpm_sandbox_filter(error);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    g_autoptr(GError) error = NULL;
+    gboolean ok = parse(argc, argv, &arguments, &error) && check_control(&error) &&
+                  prepare(&arguments, &error);
+
+    if (ok) {
+        LpmMover *mover = lpm_mover_new(CONTROL_FD, arguments.side);
+
+        lpm_mover_run(mover);
+        lpm_mover_free(mover);
+    } else {
+        fprintf(stderr, "lpm-mover: %s\n", error->message);
+    }
+    g_free(arguments.user);
+    g_free(arguments.root);
+    g_free(arguments.id);
+    g_free(arguments.side_name);
+    return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* What the mover counts, as JSON. */
+#include "base/clock.h"
+#include "mover/mover.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+static json_int_t cpu_us(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return (json_int_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * G_USEC_PER_SEC +
+           usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+}
+
+/* Bytes of memory that never went over yet. Later rounds are not in the stream before they come. */
+static guint64 memory_left(const struct lpm_stream_info *info)
+{
+    guint64 seen = info->pages_distinct * info->page_size;
+
+    if (info->phase >= LPM_STREAM_PHASE_COMPLETING || !info->pages_tracked)
+        return 0;
+    return info->ram_bytes > seen ? info->ram_bytes - seen : 0;
+}
+
+/* One channel in the direction that carries the most: forward for data, both for rpc. */
+static json_t *stream_stats(LpmMover *mover, enum lpm_channel channel,
+                            const struct lpm_session_channel *state, guint64 more)
+{
+    gboolean sender = mover->side == LPM_SIDE_SOURCE;
+    guint64 done = sender ? state->sent_acked : state->received;
+    guint64 encoded = sender ? state->sent_encoded : state->received_encoded;
+
+    if (channel == LPM_CHANNEL_RPC) {
+        done = state->sent_acked + state->received;
+        encoded = state->sent_encoded + state->received_encoded;
+    }
+    guint64 left = state->unacknowledged + more;
+
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "channel", lpm_channel_name(channel),
+                     "bytes_total", (json_int_t)(done + left), "bytes_left", (json_int_t)left,
+                     "bytes_done", (json_int_t)done, "encoded_bytes", (json_int_t)encoded,
+                     "unacknowledged", (json_int_t)state->unacknowledged);
+}
+
+static json_t *link_stats(const struct lpm_session_state *state)
+{
+    return json_pack("[{s:s, s:I, s:I}]", "state", state->link_up ? "up" : "down", "reconnects",
+                     (json_int_t)(state->links ? state->links - 1 : 0), "round_trip_us",
+                     (json_int_t)state->round_trip_us);
+}
+
+static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session_state *state,
+                        const struct lpm_data_facts *facts)
+{
+    const struct lpm_stream_info *info = &facts->stream;
+
+    json_object_set_new(stats, "transmit",
+                        json_pack("{s:I, s:I, s:I}", "packets", (json_int_t)state->transmit.packets,
+                                  "bytes", (json_int_t)state->transmit.bytes, "errors",
+                                  (json_int_t)state->transmit.errors));
+    json_object_set_new(
+        stats, "receive",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "packets", (json_int_t)state->receive.packets,
+                  "bytes", (json_int_t)state->receive.bytes, "errors",
+                  (json_int_t)state->transmit.errors, "bad_packets",
+                  (json_int_t)state->receive.bad_packets, "no_buffers",
+                  (json_int_t)state->receive.no_buffers, "duplicates",
+                  (json_int_t)state->receive.duplicates));
+    json_object_set_new(
+        stats, "streams",
+        json_pack("[o, o]",
+                  stream_stats(mover, LPM_CHANNEL_RPC, &state->channels[LPM_CHANNEL_RPC], 0),
+                  stream_stats(mover, LPM_CHANNEL_DATA, &state->channels[LPM_CHANNEL_DATA],
+                               memory_left(info))));
+    json_object_set_new(stats, "links", link_stats(state));
+    json_object_set_new(stats, "pages",
+                        json_pack("{s:I, s:I, s:I}", "sent",
+                                  (json_int_t)(info->pages_normal + info->pages_encoded), "zero",
+                                  (json_int_t)info->pages_zero, "resent",
+                                  (json_int_t)info->pages_resent));
+    json_object_set_new(stats, "iteration", json_integer((json_int_t)info->rounds));
+    json_object_set_new(stats, "stream",
+                        json_pack("{s:s, s:I, s:b, s:s?}", "phase",
+                                  lpm_stream_phase_name(info->phase), "ram_bytes",
+                                  (json_int_t)info->ram_bytes, "degraded", info->degraded,
+                                  "degraded_reason", info->degraded_reason));
+    json_object_set_new(stats, "stream_hash",
+                        facts->hash[0] ? json_string(facts->hash) : json_null());
+    json_object_set_new(stats, "stream_hash_bytes", json_integer((json_int_t)facts->hash_bytes));
+}
+
+json_t *lpm_mover_stats(LpmMover *mover)
+{
+    struct lpm_session_state state = {0};
+    struct lpm_data_facts facts = {0};
+    gint64 since = mover->started ? mover->started_us : mover->born_us;
+    json_t *stats = json_pack(
+        "{s:s?, s:s?, s:s, s:i, s:I, s:I, s:{s:i, s:i, s:[s, s]}}", "migration",
+        mover->start.migration, "partition", mover->start.partition, "side",
+        lpm_side_name(mover->side), "pid", (int)getpid(), "elapsed_ms",
+        (json_int_t)((lpm_monotonic_us() - since) / 1000), "cpu_us", cpu_us(), "operations",
+        "maximum", 1, "active", mover->started && !mover->told.ended && !mover->told.failed, "types",
+        "pre-copy", "post-copy");
+
+    if (mover->started) {
+        lpm_session_get_state(mover->session, &state);
+        lpm_data_pump_facts(mover->data, &facts);
+    }
+    set_session(mover, stats, &state, &facts);
+    lpm_session_state_clear(&state);
+    return stats;
+}
