@@ -73,13 +73,13 @@ const struct cli_command cmd_completion = {
     .arguments =
         (const struct cli_argument[]){
             {"SHELL", "bash", FALSE, CLI_WORDS_SHELLS},
-            {NULL},
+            {.name = NULL},
         },
     .examples =
         (const struct cli_example[]){
             {"for this shell only", "source <(lpm completion bash)"},
             {"for all users", "lpm completion bash > /usr/share/bash-completion/completions/lpm"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

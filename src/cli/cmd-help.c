@@ -88,7 +88,7 @@ const struct cli_command cmd_help = {
             {"COMMAND", "a command, a group, or exit-codes", TRUE, CLI_WORDS_COMMANDS},
             {"SUBCOMMAND", "the second word of a command such as 'host pair'", TRUE,
              CLI_WORDS_NONE},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -99,7 +99,7 @@ const struct cli_command cmd_help = {
         (const struct cli_example[]){
             {"everything about migrate", "lpm help migrate"},
             {"what a script has to expect", "lpm help exit-codes"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

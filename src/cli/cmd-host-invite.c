@@ -56,7 +56,7 @@ const struct cli_command cmd_host_invite = {
             {"a code, and what to type on the other host", "lpm host invite"},
             {"pair a with b from a, in one line",
              "ssh b lpm host invite --quiet | lpm host pair b b.example.net --code -"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

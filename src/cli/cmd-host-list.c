@@ -70,7 +70,7 @@ const struct cli_command cmd_host_list = {
             {"all peers", "lpm host list"},
             {"those that do not answer",
              "lpm host list --json | jq -r '.peers[] | select(.state == \"down\") | .name'"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -149,7 +149,7 @@ const struct cli_command cmd_host_pair = {
              "address "
              "with a port in brackets",
              FALSE, CLI_WORDS_NONE},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -165,7 +165,7 @@ const struct cli_command cmd_host_pair = {
             {"ask for the code", "lpm host pair b 192.0.2.12"},
             {"another data port", "lpm host pair b [2001:db8::12]:17521"},
             {"the code from a pipe", "ssh b lpm host invite --quiet | lpm host pair b b --code -"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

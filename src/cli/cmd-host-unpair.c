@@ -31,12 +31,12 @@ const struct cli_command cmd_host_unpair = {
     .arguments =
         (const struct cli_argument[]){
             {"NAME", "the other host, as 'lpm host list' shows it", FALSE, CLI_WORDS_HOSTS},
-            {NULL},
+            {.name = NULL},
         },
     .examples =
         (const struct cli_example[]){
             {"trust b no longer", "lpm host unpair b"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -58,7 +58,7 @@ const struct cli_command cmd_list = {
             {"all partitions", "lpm list"},
             {"the names of those that run",
              "lpm list --json | jq -r '.partitions[] | select(.state == \"Running\") | .name'"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

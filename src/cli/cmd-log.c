@@ -74,7 +74,9 @@ static enum cli_exit run(struct cli *cli, GError **error)
     if (cli->json) {
         cli_json(cli, document, FALSE);
     } else {
-        json_array_foreach(entries, index, entry) print_entry(cli->out, entry);
+        json_array_foreach(entries, index, entry) {
+            print_entry(cli->out, entry);
+        }
         if (json_array_size(entries) == 0)
             cli_say(cli, "The log has nothing on that.\n");
     }
@@ -92,7 +94,7 @@ const struct cli_command cmd_log = {
     .arguments =
         (const struct cli_argument[]){
             {"PARTITION", "only this partition", TRUE, CLI_WORDS_PARTITIONS},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -110,7 +112,7 @@ const struct cli_command cmd_log = {
         (const struct cli_example[]){
             {"all of it", "lpm log"},
             {"the newest twenty about web", "lpm log web --tail 20"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -149,7 +149,7 @@ const struct cli_command cmd_migrate = {
         (const struct cli_argument[]){
             {"PARTITION", "the name of a running partition of this host", FALSE,
              CLI_WORDS_PARTITIONS},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -178,7 +178,7 @@ const struct cli_command cmd_migrate = {
             {"how long it was suspended, in microseconds",
              "lpm migrate web --to b --json | jq .report.suspended_us"},
             {"start, and look later", "lpm migrate web --to b --no-wait; lpm status web"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

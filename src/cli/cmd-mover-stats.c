@@ -219,7 +219,7 @@ const struct cli_command cmd_mover_stats = {
         (const struct cli_argument[]){
             {"ID", "only the movers of this migration (or of this partition)", TRUE,
              CLI_WORDS_MOVERS},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -231,7 +231,7 @@ const struct cli_command cmd_mover_stats = {
             {"all movers here", "lpm mover stats"},
             {"one migration, live", "lpm mover stats web --watch"},
             {"bytes left", "lpm mover stats --json | jq '.movers[].streams[].bytes_left'"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

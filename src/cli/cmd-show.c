@@ -94,13 +94,13 @@ const struct cli_command cmd_show = {
     .arguments =
         (const struct cli_argument[]){
             {"PARTITION", "the name of a partition of this host", FALSE, CLI_WORDS_PARTITIONS},
-            {NULL},
+            {.name = NULL},
         },
     .examples =
         (const struct cli_example[]){
             {"a partition", "lpm show web"},
             {"where its disks come from", "lpm show web --json | jq -r '.disks[].source'"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -269,7 +269,7 @@ const struct cli_command cmd_status = {
         (const struct cli_argument[]){
             {"PARTITION", "a partition that migrates or migrated, or the id of a migration", TRUE,
              CLI_WORDS_PARTITIONS},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -284,7 +284,7 @@ const struct cli_command cmd_status = {
             {"percentages as they change",
              "lpm status web --watch --json | jq --unbuffered .progress.percent"},
             {"how the last ones went", "lpm status --all"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -97,7 +97,7 @@ const struct cli_command cmd_stop = {
         (const struct cli_argument[]){
             {"PARTITION", "the partition that migrates, or the id of the migration", FALSE,
              CLI_WORDS_PARTITIONS},
-            {NULL},
+            {.name = NULL},
         },
     .options =
         (const struct cli_option[]){
@@ -107,7 +107,7 @@ const struct cli_command cmd_stop = {
     .examples =
         (const struct cli_example[]){
             {"leave web where it is", "lpm stop web"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

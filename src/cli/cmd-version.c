@@ -70,7 +70,7 @@ const struct cli_command cmd_version = {
         (const struct cli_example[]){
             {"what runs here", "lpm version"},
             {"the fingerprint alone", "lpm version --json | jq -r .host.fingerprint"},
-            {NULL, NULL},
+            {.line = NULL},
         },
     .run = run,
 };

@@ -257,6 +257,26 @@ def test_pair_asks_on_the_terminal_without_echo(lpmd, environment):
     assert server.calls[0][2]["code"] == "SECRET"
 
 
+def test_a_code_on_the_command_line_is_soon_hidden(lpmd, environment):
+    seen = []
+
+    def look(_):
+        for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue  # ended meanwhile
+            if words[0] == LPM.encode() and environment["LPM_SOCKET"].encode() in words:
+                seen.append(words)
+        return fake_lpmd.PEERS["peers"][0]
+
+    server = lpmd({"POST /v1/host/peers": [look]})
+    subprocess.run([LPM, "host", "pair", "b", "b", "--code", "SECRET", "--socket",
+                    environment["LPM_SOCKET"]], env=environment, check=True, capture_output=True)
+    assert server.calls[0][2]["code"] == "SECRET"
+    assert len(seen) == 1 and b"SECRET" not in seen[0]
+
+
 def test_ctrl_c_at_the_prompt_leaves_a_terminal_that_echoes(lpmd, environment):
     server = lpmd(PAIR_ANSWER)
     terminal = Terminal(["host", "pair", "b", "b"], environment, 80)
