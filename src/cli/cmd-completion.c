@@ -25,8 +25,7 @@ static void print_names(struct cli *cli, const json_t *items, const char *member
     size_t index;
     json_t *item;
 
-    json_array_foreach(items, index, item)
-    {
+    json_array_foreach (items, index, item) {
         const char *name = field_raw(item, member);
         g_autofree char *clean = text_clean(name);
         if (*name && strcmp(clean, name) == 0)

@@ -23,8 +23,7 @@ static void print_peers(FILE *out, const json_t *peers)
     size_t index;
     json_t *peer;
 
-    json_array_foreach(peers, index, peer)
-    {
+    json_array_foreach (peers, index, peer) {
         gint64 paired = field_int(peer, "paired_ms"), trip = field_int(peer, "round_trip_us");
         gboolean up = strcmp(field_raw(peer, "state"), "up") == 0;
 

@@ -17,8 +17,7 @@ static void print_partitions(FILE *out, const json_t *partitions)
     size_t index;
     json_t *partition;
 
-    json_array_foreach(partitions, index, partition)
-    {
+    json_array_foreach (partitions, index, partition) {
         cli_table_add(table, field_text(partition, "name"));
         cli_table_add(table, number_or_dash(field_int(partition, "id")));
         cli_table_add(table, field_text(partition, "state"));

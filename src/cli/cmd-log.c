@@ -74,7 +74,7 @@ static enum cli_exit run(struct cli *cli, GError **error)
     if (cli->json) {
         cli_json(cli, document, FALSE);
     } else {
-        json_array_foreach(entries, index, entry) {
+        json_array_foreach (entries, index, entry) {
             print_entry(cli->out, entry);
         }
         if (json_array_size(entries) == 0)

@@ -38,8 +38,7 @@ static char *operations(const json_t *mover)
     size_t index;
     json_t *type;
 
-    json_array_foreach(types, index, type)
-    {
+    json_array_foreach (types, index, type) {
         g_autofree char *clean = text_clean(json_is_string(type) ? json_string_value(type) : "-");
         g_string_append_printf(text, "%s%s", index > 0 ? " " : ", types ", clean);
     }
@@ -57,8 +56,7 @@ static void print_streams(FILE *out, const json_t *streams)
     size_t index;
     json_t *stream;
 
-    json_array_foreach(streams, index, stream)
-    {
+    json_array_foreach (streams, index, stream) {
         g_autofree char *channel = field_text(stream, "channel");
         cli_table_add(table, g_strdup_printf("  %s", channel));
         for (const char *const *member = members; *member; member++) {
@@ -76,8 +74,7 @@ static char *links(const json_t *mover)
     size_t index;
     json_t *link;
 
-    json_array_foreach(json_object_get(mover, "links"), index, link)
-    {
+    json_array_foreach (json_object_get(mover, "links"), index, link) {
         g_autofree char *state = field_text(link, "state");
         g_string_append_printf(text, "%s%s, %" G_GINT64_FORMAT " reconnects", index > 0 ? "; " : "",
                                state, MAX(field_int(link, "reconnects"), 0));
@@ -119,8 +116,7 @@ static json_t *select_from(const json_t *answer, const char *what)
     json_t *chosen = json_array(), *mover;
     size_t index;
 
-    json_array_foreach(json_object_get(answer, "movers"), index, mover)
-    {
+    json_array_foreach (json_object_get(answer, "movers"), index, mover) {
         if (!what || strcmp(field_raw(mover, "migration"), what) == 0 ||
             strcmp(field_raw(mover, "partition"), what) == 0)
             json_array_append(chosen, mover);
@@ -133,8 +129,7 @@ static void print_movers(FILE *out, const json_t *movers)
     size_t index;
     json_t *mover;
 
-    json_array_foreach(movers, index, mover)
-    {
+    json_array_foreach (movers, index, mover) {
         if (index > 0)
             fputc('\n', out);
         print_mover(out, mover);

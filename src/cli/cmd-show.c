@@ -12,8 +12,7 @@ static void print_disks(FILE *out, const json_t *disks)
     size_t index;
     json_t *disk;
 
-    json_array_foreach(disks, index, disk)
-    {
+    json_array_foreach (disks, index, disk) {
         cli_table_add(table, field_text(disk, "target"));
         cli_table_add(table, field_text(disk, "bus"));
         cli_table_add(table, field_text(disk, "type"));
@@ -31,8 +30,7 @@ static void print_adapters(FILE *out, const json_t *adapters)
     size_t index;
     json_t *adapter;
 
-    json_array_foreach(adapters, index, adapter)
-    {
+    json_array_foreach (adapters, index, adapter) {
         cli_table_add(table, field_text(adapter, "mac"));
         cli_table_add(table, field_text(adapter, "model"));
         cli_table_add(table, field_text(adapter, "type"));

@@ -24,8 +24,7 @@ static void print_table(FILE *out, const json_t *migrations)
     size_t index;
     json_t *migration;
 
-    json_array_foreach(migrations, index, migration)
-    {
+    json_array_foreach (migrations, index, migration) {
         double percent = field_real(migration, "progress.percent");
         cli_table_add(table, field_text(migration, "id"));
         cli_table_add(table, field_text(migration, "partition"));
@@ -92,8 +91,7 @@ static json_t *select_from(const json_t *answer, gboolean all)
     json_t *chosen = json_array(), *migration;
     size_t index;
 
-    json_array_foreach(json_object_get(answer, "migrations"), index, migration)
-    {
+    json_array_foreach (json_object_get(answer, "migrations"), index, migration) {
         if (all || migration_is_active(migration))
             json_array_append(chosen, migration);
     }
@@ -143,8 +141,7 @@ static void print_changes(FILE *out, const json_t *migrations, GHashTable *seen)
     size_t index;
     json_t *migration;
 
-    json_array_foreach(migrations, index, migration)
-    {
+    json_array_foreach (migrations, index, migration) {
         g_autofree char *key = g_strdup_printf("%s %d", field_raw(migration, "state"),
                                                (int)field_real(migration, "progress.percent"));
         const char *id = field_raw(migration, "id");

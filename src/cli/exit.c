@@ -96,8 +96,7 @@ static gboolean began_to_copy(const json_t *migration)
     size_t index;
     json_t *phase;
 
-    json_array_foreach(json_object_get(migration, "phases"), index, phase)
-    {
+    json_array_foreach (json_object_get(migration, "phases"), index, phase) {
         if (g_strcmp0(json_string_value(json_object_get(phase, "name")), "copying") == 0)
             return TRUE;
     }

@@ -31,8 +31,7 @@ static json_t *choose(const json_t *migrations, const char *partition, gboolean 
     json_t *chosen = NULL, *migration;
     size_t index;
 
-    json_array_foreach(migrations, index, migration)
-    {
+    json_array_foreach (migrations, index, migration) {
         if (strcmp(field_raw(migration, "partition"), partition) != 0)
             continue;
         if (!chosen || (active && migration_is_active(migration) && !migration_is_active(chosen)))

@@ -17,8 +17,7 @@ char *report_phases(const json_t *phases)
     size_t index;
     json_t *phase;
 
-    json_array_foreach(phases, index, phase)
-    {
+    json_array_foreach (phases, index, phase) {
         g_autofree char *name = field_text(phase, "name");
         gint64 begin = field_int(phase, "begin_us"), end = field_int(phase, "end_us");
         g_autofree char *time =
