@@ -64,6 +64,32 @@ static void rounds_and_resent(void **state G_GNUC_UNUSED)
     assert_false(info->eof);
 }
 
+/* Pages that QEMU encoded itself are literals, and counted. */
+static void encoded_pages(void **state G_GNUC_UNUSED)
+{
+    g_autoptr(GByteArray) input = g_byte_array_new();
+    g_autoptr(LpmStreamParser) parser = NULL;
+    const struct lpm_stream_info *info;
+
+    support_header(input);
+    support_start_ram(input, 8);
+    support_section(input, 2, 2, NULL, 0);
+    support_hex(input, "0000000000001040 03 72616d 01 0005 0102030405");
+    support_hex(input, "0000000000001060 01 0000");
+    support_hex(input, "0000000000002120 00000003 789c01");
+    support_page(input, 0x3028, NULL, 1, 4096);
+    support_number(input, 8, 0x10);
+    support_footer(input, 2);
+    parser = run(input);
+    info = lpm_stream_parser_info(parser);
+    assert_false(info->degraded);
+    assert_int_equal(info->pages_encoded, 3);
+    assert_int_equal(info->pages_normal, 1);
+    assert_int_equal(info->pages_resent, 1);
+    assert_int_equal(info->pages_distinct, 3);
+    assert_int_equal(info->ram_sections, 2);
+}
+
 /* The event of a record tells all about it and points into the input. */
 static void page_event(void **state G_GNUC_UNUSED)
 {
