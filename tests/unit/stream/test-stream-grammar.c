@@ -395,17 +395,12 @@ static void too_much_memory(void **state G_GNUC_UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounds_and_resent),
-        cmocka_unit_test(page_event),
-        cmocka_unit_test(flush_in_a_record),
-        cmocka_unit_test(configuration),
-        cmocka_unit_test(page_size_of_blocks),
-        cmocka_unit_test(unknown_bodies),
-        cmocka_unit_test(hash_page_table),
-        cmocka_unit_test(package),
-        cmocka_unit_test(resumed),
-        cmocka_unit_test(reasons),
-        cmocka_unit_test(not_a_stream),
+        cmocka_unit_test(rounds_and_resent), cmocka_unit_test(encoded_pages),
+        cmocka_unit_test(page_event),        cmocka_unit_test(flush_in_a_record),
+        cmocka_unit_test(configuration),     cmocka_unit_test(page_size_of_blocks),
+        cmocka_unit_test(unknown_bodies),    cmocka_unit_test(hash_page_table),
+        cmocka_unit_test(package),           cmocka_unit_test(resumed),
+        cmocka_unit_test(reasons),           cmocka_unit_test(not_a_stream),
         cmocka_unit_test(too_much_memory),
     };
 
