@@ -107,6 +107,20 @@ static void set_up(CliClient *client, const char *method, const char *url, const
     }
 }
 
+static const char *why_not_connected(int os_error)
+{
+    switch (os_error) {
+    case 0:
+        return "it broke off"; /* curl saw the end of the connection before it was done with it */
+    case ENOENT:
+        return "there is no such socket";
+    case ECONNREFUSED:
+        return "nobody listens there";
+    default:
+        return g_strerror(os_error);
+    }
+}
+
 static gboolean fail_unreachable(const CliClient *client, CURLcode code, GError **error)
 {
     long os_error = 0;
@@ -118,11 +132,7 @@ static gboolean fail_unreachable(const CliClient *client, CURLcode code, GError 
             return lpm_fail(error, LPM_E_NOT_PERMITTED, "you may not open lpmd's socket '%s'",
                             client->socket);
         return lpm_fail(error, LPM_E_DAEMON_UNREACHABLE, "lpmd cannot be reached at '%s': %s",
-                        client->socket,
-                        os_error == ENOENT         ? "there is no such socket"
-                        : os_error == ECONNREFUSED ? "nobody listens there"
-                        : os_error                 ? g_strerror((int)os_error)
-                                                   : curl_easy_strerror(code));
+                        client->socket, why_not_connected((int)os_error));
     case CURLE_OPERATION_TIMEDOUT:
         return lpm_fail(error, LPM_E_DAEMON_UNREACHABLE, "lpmd at '%s' did not answer within %u s",
                         client->socket, client->timeout_s);

@@ -40,12 +40,22 @@ static void print_adapters(FILE *out, const json_t *adapters)
     cli_table_print(table, out);
 }
 
+/* "x86_64, pc-q35-7.2, qemu": what is known of it. */
+static char *machine_of(const json_t *partition)
+{
+    static const char *const members[] = {"arch", "machine", "hypervisor"};
+    GString *text = g_string_new(NULL);
+
+    for (gsize i = 0; i < G_N_ELEMENTS(members); i++) {
+        g_autofree char *part = field_text(partition, members[i]);
+        g_string_append_printf(text, "%s%s", text->len > 0 && *part ? ", " : "", part);
+    }
+    return g_string_free(text, FALSE);
+}
+
 static void print_partition(FILE *out, const json_t *partition)
 {
     g_autofree char *name = field_text(partition, "name");
-    g_autofree char *arch = field_text(partition, "arch");
-    g_autofree char *machine = field_text(partition, "machine");
-    g_autofree char *hypervisor = field_text(partition, "hypervisor");
     gint64 id = field_int(partition, "id"), vcpus = field_int(partition, "vcpus");
 
     fprintf(out, "Partition %s\n", name);
@@ -57,7 +67,7 @@ static void print_partition(FILE *out, const json_t *partition)
     report_line(out, "memory", text_bytes(field_int(partition, "memory_bytes")));
     if (vcpus >= 0)
         report_line(out, "processors", g_strdup_printf("%" G_GINT64_FORMAT, vcpus));
-    report_line(out, "machine", g_strdup_printf("%s, %s, %s", arch, machine, hypervisor));
+    report_line(out, "machine", machine_of(partition));
     report_line(out, "guest", field_text(partition, "os_type"));
     report_line(out, "definition",
                 g_strdup(field_true(partition, "persistent") ? "persistent"

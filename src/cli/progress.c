@@ -18,11 +18,17 @@ static void append(GString *line, const char *before, char *text, const char *af
     g_free(text);
 }
 
-/* What comes after the bar; of one that has ended there is no rate and nothing is left. */
+/* There are none before the copy begins, and after the end no rate and nothing left. */
+static gboolean has_figures(const json_t *migration)
+{
+    return field_int(migration, "ended_ms") < 0 &&
+           field_int(migration, "progress.bytes_total") != 0;
+}
+
+/* What comes after the bar. */
 static char *figures(const json_t *migration)
 {
-    const json_t *progress =
-        field_int(migration, "ended_ms") < 0 ? json_object_get(migration, "progress") : NULL;
+    const json_t *progress = has_figures(migration) ? json_object_get(migration, "progress") : NULL;
     GString *line = g_string_new(NULL);
     gint64 rate = field_int(progress, "rate"), dirty = field_int(progress, "dirty_rate");
     gint64 left = field_int(progress, "bytes_left"), eta = field_int(progress, "eta_ms");

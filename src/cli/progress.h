@@ -8,7 +8,8 @@
 #include <jansson.h>
 
 /* "web: copying  63%  112 MiB/s  dirty 3.10 MiB/s  left 143 MiB  ETA 0:12  suspend ~45 ms". What
- * the hypervisor has not said yet is left out; at the end, everything behind the percentage is. */
+ * the hypervisor has not said yet is left out; before the copy and at the end, everything behind
+ * the percentage is. */
 char *progress_text(const json_t *migration);
 
 /* The same with a bar behind the percentage that takes what is left of `columns`, 5 to 30 of them.
