@@ -124,6 +124,12 @@ static void set_request(CURL *curl, const char *method, const char *body)
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 }
 
+/* What a connection that the other side has closed gives. */
+static gboolean broke(CURLcode rc)
+{
+    return rc == CURLE_SEND_ERROR || rc == CURLE_RECV_ERROR || rc == CURLE_GOT_NOTHING;
+}
+
 /* One call on `handle`. *ok: whether the handle's connection is fit for another one. */
 static json_t *perform(struct lpm_peers *peers, struct lpm_peer_handle *handle, const LpmPeer *peer,
                        const char *method, const char *path, const json_t *body, unsigned timeout_s,
@@ -147,18 +153,24 @@ static json_t *perform(struct lpm_peers *peers, struct lpm_peer_handle *handle, 
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, collect);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
     CURLcode rc = curl_easy_perform(curl);
+    if (handle->warm && broke(rc) && answer.text->len == 0) {
+        /* The kept connection had ended (the peer's lpmd was restarted): see peer-client.h. */
+        text[0] = 0;
+        curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
+        rc = curl_easy_perform(curl);
+    }
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(curl, CURLINFO_REQUEST_SIZE, &sent);
     *ok = rc == CURLE_OK;
-    *maybe_delivered = rc == CURLE_OK || sent > 0;
+    /* On a warm handle an attempt on the kept connection may have been read before this one. */
+    *maybe_delivered = rc == CURLE_OK || sent > 0 || handle->warm;
     if (rc == CURLE_OK) {
         result = decode(peer, status, &answer, error);
     } else if (answer.too_large) {
         lpm_fail(error, LPM_E_PEER_ANSWER, "%s answered with more than %d bytes", peer->name,
                  LPM_PEER_ANSWER_MAX);
     } else if (explain(peer, rc, text, error) && !handle->warm) {
-        /* In TLS 1.3 the request can leave before the refusal arrives, but nobody reads it. On a
-         * warm handle an earlier attempt on the kept connection may have been read. */
+        /* In TLS 1.3 the request can leave before the refusal arrives, but nobody reads it. */
         *maybe_delivered = FALSE;
     }
     curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);

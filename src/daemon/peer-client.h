@@ -5,8 +5,9 @@
  * learnt in pairing. Connections are kept open per peer, so that a call on a warm one costs one
  * round trip. Any thread; a call blocks the caller only.
  *
- * A call can reach the peer twice: when a kept connection turns out to be dead as the request is
- * written, it is sent again on a new one. Handlers of peer paths are idempotent for that reason.
+ * A call can reach the peer twice: when a kept connection turns out to have ended, it is made again
+ * on a new one, for the peer may or may not have read the first. Handlers of peer paths are
+ * idempotent for that reason.
  */
 #ifndef LPM_DAEMON_PEER_CLIENT_H
 #define LPM_DAEMON_PEER_CLIENT_H
