@@ -15,20 +15,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Open: may be used. Claimed: a pairing got as far as to name both hosts; others must wait for
- * its end, after which it is open again or gone. Void: off the data port, not to be used. */
-enum invite_state { INVITE_OPEN, INVITE_CLAIMED, INVITE_VOID };
-
-struct invite {
-    gatomicrefcount references;
-    struct lpm_pairing *pairing;     /* immutable */
-    uint8_t id[LPM_DATA_ID_BYTES];   /* immutable */
-    uint8_t key[LPM_CODE_KEY_BYTES]; /* immutable, secret */
-    int64_t expires_us;              /* immutable, monotonic */
-    enum invite_state state;         /* guarded by pairing->lock, as is the next */
-    guint attempts;
-};
-
 /* A connection that came with an invite's id; owned by its thread. */
 struct guest {
     struct invite *invite;
