@@ -77,7 +77,7 @@ struct lpm_stream_parser {
     GHashTable *block_by_name; /* borrowed name -> index + 1 */
     uint64_t list_left;        /* bytes of memory that the block list still has to name */
     gint block;                /* the current one, -1 before the first */
-    gboolean unordered; /* QEMU compresses: records are not in the order of the walk */
+    gboolean unordered;        /* QEMU compresses: records are not in the order of the walk */
     LpmPageStats *stats;       /* NULL: not counted */
     gint last_block;           /* where the pass over memory stands */
     uint64_t last_offset;

@@ -96,8 +96,8 @@ struct lpm_stream_info {
     const char *degraded_reason; /* static text, NULL if not degraded */
 };
 
-/* A memory block as announced; owned by the parser. The pointer is valid until the next step (the table
- * may grow), the name for the parser's life. So are a section's. */
+/* A memory block as announced; owned by the parser. The pointer is valid until the next step (the
+ * table may grow), the name for the parser's life. So are a section's. */
 struct lpm_stream_block {
     char *name;         /* idstr */
     uint64_t length;    /* bytes */

@@ -38,7 +38,7 @@ def main():
         expected = {key: str(value) for key, value in stream.read().items()}
         facts, pages = found(sys.argv[1], data)
         if pages != stream.pages:
-            print(f"{path}: records of pages differ: {len(pages)} found, {len(stream.pages)} expected")
+            print(f"{path}: {len(pages)} records of pages found, {len(stream.pages)} expected")
             failed = 1
         for key in sorted(expected.keys() | facts.keys()):
             if expected.get(key) != facts.get(key):

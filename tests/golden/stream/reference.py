@@ -5,8 +5,8 @@
 
     reference.py STREAM[.zst]        prints key=value lines
 
-It sees the whole stream at once, keeps every page number in a set, and knows the ends of device sections from the
-description at the end of the stream, not from footers. It fails on what it does not know.
+It sees the whole stream at once, keeps every page number in a set, and counts device sections by the
+description at the end of the stream, not by footers. It fails on what it does not know.
 """
 import json
 import subprocess
@@ -34,7 +34,8 @@ class Stream(Reader):
     def __init__(self, data):
         super().__init__(data)
         self.facts = dict(machine="", ram_bytes=0, blocks=0, pages_normal=0, pages_zero=0,
-                          pages_encoded=0, pages_resent=0, pages_distinct=0, rounds=0, ram_sections=0,
+                          pages_encoded=0, pages_resent=0, pages_distinct=0, rounds=0,
+                          ram_sections=0,
                           eof=0, description_bytes=0, packaged=0, sections=0)
         self.names, self.seen, self.block, self.last = {}, set(), None, None
         self.blocks, self.running, self.unordered = {}, False, False
