@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "synthetic.h"
+
+#include "transport/bytes.h"
+
+#define PAGE 4096u
+#define SECTION_PAGES 300u
+
+static void word(GByteArray *out, guint32 value)
+{
+    guint8 bytes[4];
+
+    lpm_put_be32(bytes, value);
+    g_byte_array_append(out, bytes, sizeof(bytes));
+}
+
+static void quad(GByteArray *out, guint64 value)
+{
+    guint8 bytes[8];
+
+    lpm_put_be64(bytes, value);
+    g_byte_array_append(out, bytes, sizeof(bytes));
+}
+
+static void byte(GByteArray *out, guint8 value)
+{
+    g_byte_array_append(out, &value, 1);
+}
+
+static void name(GByteArray *out, const char *text)
+{
+    byte(out, (guint8)strlen(text));
+    g_byte_array_append(out, (const guint8 *)text, (guint)strlen(text));
+}
+
+static void section_end(GByteArray *out)
+{
+    quad(out, 0x10);
+    byte(out, 0x7e);
+    word(out, 2);
+}
+
+static guint32 next_random(guint32 *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    return *state;
+}
+
+/* A third zero pages; of the others every fourth is random, the rest like text. */
+static void page(GByteArray *out, guint32 *random, guint64 offset, gboolean first)
+{
+    guint kind = next_random(random) % 3;
+    guint64 flags = (kind == 0 ? 0x02u : 0x08u) | (first ? 0 : 0x20u);
+    guint8 content[PAGE];
+    gboolean noise = next_random(random) % 4 == 0;
+
+    quad(out, offset | flags);
+    if (first)
+        name(out, "pc.ram");
+    if (kind == 0) {
+        byte(out, 0);
+        return;
+    }
+    for (guint i = 0; i < PAGE; i += 4) {
+        guint32 value = next_random(random);
+
+        if (!noise)
+            value = 0x20202020u | (value & 0x03030f0fu);
+        memcpy(content + i, &value, sizeof(value));
+    }
+    g_byte_array_append(out, content, sizeof(content));
+}
+
+static void pages_sections(GByteArray *out, guint32 *random, guint pages)
+{
+    gboolean first = TRUE;
+
+    for (guint done = 0; done < pages + pages / 4;) {
+        gboolean last = done + SECTION_PAGES >= pages + pages / 4;
+
+        byte(out, last ? 0x03 : 0x02);
+        word(out, 2);
+        for (guint i = 0; i < SECTION_PAGES && done < pages + pages / 4; i++, done++) {
+            page(out, random, (guint64)(done % pages) * PAGE, first);
+            first = FALSE;
+        }
+        section_end(out);
+    }
+}
+
+GByteArray *synthetic_stream(guint32 seed, guint pages)
+{
+    GByteArray *out = g_byte_array_sized_new(pages * PAGE);
+    guint32 random = seed | 1;
+
+    word(out, 0x5145564d);
+    word(out, 3);
+    byte(out, 0x07);
+    word(out, 9);
+    g_byte_array_append(out, (const guint8 *)"synthetic", 9);
+    byte(out, 0x01);
+    word(out, 2);
+    name(out, "ram");
+    word(out, 0);
+    word(out, 4);
+    quad(out, (guint64)pages * PAGE | 0x04);
+    name(out, "pc.ram");
+    quad(out, (guint64)pages * PAGE);
+    section_end(out);
+    pages_sections(out, &random, pages);
+    byte(out, 0x04);
+    word(out, 7);
+    name(out, "timer");
+    word(out, 0);
+    word(out, 2);
+    for (guint i = 0; i < 24; i++)
+        byte(out, (guint8)next_random(&random));
+    byte(out, 0x7e);
+    word(out, 7);
+    byte(out, 0x00);
+    return out;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* A migration stream as QEMU would write it, of any size, made from a seed. */
+#ifndef LPM_TEST_SYNTHETIC_H
+#define LPM_TEST_SYNTHETIC_H
+
+#include <glib.h>
+
+/* A whole stream of `pages` pages of 4 KiB: some zero, some text-like, some random, some sent again. */
+GByteArray *synthetic_stream(guint32 seed, guint pages);
+
+#endif
