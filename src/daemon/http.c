@@ -149,7 +149,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 
 void lpm_http_drop_peer(struct lpm_http *http, const char *fingerprint)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&http->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&http->lock);
 
     for (GList *at = http->tls_links.head; at; at = at->next) {
         struct tls_link *link = at->data;

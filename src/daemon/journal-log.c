@@ -25,7 +25,7 @@ static gboolean write_entry(struct lpm_journal *journal, const struct lpm_log_en
 gboolean lpm_journal_log_add(struct lpm_journal *journal, const struct lpm_log_entry *entry,
                              GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
 
     if (!lpm_journal_db_begin(journal, FALSE, error))
         return FALSE;
@@ -49,7 +49,7 @@ static json_t *read_entry(LpmStatement *statement)
 json_t *lpm_journal_log_list(struct lpm_journal *journal, const char *partition,
                              const char *migration, guint limit, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     json_auto_t *list = json_array();
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
@@ -91,7 +91,7 @@ void lpm_peer_free(LpmPeer *peer)
 gboolean lpm_journal_peer_add(struct lpm_journal *journal, const LpmPeer *peer, gboolean replace,
                               GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
         journal, error,
         "INSERT INTO peers (name, address, control_port, data_port, fingerprint, paired_ms) "
@@ -117,7 +117,7 @@ gboolean lpm_journal_peer_add(struct lpm_journal *journal, const LpmPeer *peer, 
 
 gboolean lpm_journal_peer_remove(struct lpm_journal *journal, const char *name, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(LpmStatement) statement =
         lpm_journal_db_query(journal, error, "DELETE FROM peers WHERE name = ?", "s", name);
     int changed = 0;
@@ -134,7 +134,7 @@ gboolean lpm_journal_peer_remove(struct lpm_journal *journal, const char *name, 
 
 GPtrArray *lpm_journal_peers(struct lpm_journal *journal, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func((GDestroyNotify)lpm_peer_free);
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(

@@ -66,7 +66,7 @@ static gboolean run_update(struct lpm_journal *journal, LpmStatement *taken, con
 gboolean lpm_journal_migration_insert(struct lpm_journal *journal, const LpmMigrationRow *row,
                                       GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     LpmStatement *statement = lpm_journal_db_query(
         journal, error,
         "INSERT INTO migrations (id, role, partition, uuid, peer, state, started_ms, doc) "
@@ -80,7 +80,7 @@ gboolean lpm_journal_migration_insert(struct lpm_journal *journal, const LpmMigr
 gboolean lpm_journal_migration_state(struct lpm_journal *journal, const char *id, const char *state,
                                      GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     LpmStatement *statement = lpm_journal_db_query(
         journal, error, "UPDATE migrations SET state = ? WHERE id = ?", "ss", state, id);
 
@@ -90,7 +90,7 @@ gboolean lpm_journal_migration_state(struct lpm_journal *journal, const char *id
 gboolean lpm_journal_migration_doc(struct lpm_journal *journal, const char *id, json_t *doc,
                                    GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     LpmStatement *statement = lpm_journal_db_query(
         journal, error, "UPDATE migrations SET doc = ? WHERE id = ?", "js", doc, id);
 
@@ -101,7 +101,7 @@ gboolean lpm_journal_migration_finish(struct lpm_journal *journal, const char *i
                                       const char *state, int64_t ended_ms, json_t *failure,
                                       json_t *report, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     LpmStatement *statement = lpm_journal_db_query(
         journal, error,
         "UPDATE migrations SET state = ?, ended_ms = ?, error = ?, report = ? WHERE id = ?",
@@ -133,7 +133,7 @@ static LpmMigrationRow *read_row(LpmStatement *statement)
 LpmMigrationRow *lpm_journal_migration_get(struct lpm_journal *journal, const char *id,
                                            GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
         journal, &reason, "SELECT " COLUMNS " FROM migrations WHERE id = ?", "s", id);
@@ -150,7 +150,7 @@ LpmMigrationRow *lpm_journal_migration_get(struct lpm_journal *journal, const ch
 GPtrArray *lpm_journal_migrations(struct lpm_journal *journal, const char *partition,
                                   gboolean active, guint limit, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(GPtrArray) rows =
         g_ptr_array_new_with_free_func((GDestroyNotify)lpm_migration_row_free);
     g_autoptr(GError) reason = NULL;
@@ -171,7 +171,7 @@ GPtrArray *lpm_journal_migrations(struct lpm_journal *journal, const char *parti
 
 int lpm_journal_active_count(struct lpm_journal *journal, const char *peer, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
         journal, error,
         "SELECT count(*) FROM migrations WHERE ended_ms IS NULL AND (?1 IS NULL OR peer = ?1)", "s",
@@ -230,7 +230,7 @@ static gboolean write_decision(struct lpm_journal *journal, const char *id, cons
 gboolean lpm_journal_decide(struct lpm_journal *journal, const char *id, const char *what,
                             json_t *facts, const char *state, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
 
     if (!lpm_journal_db_begin(journal, TRUE, error))
         return FALSE;
@@ -240,7 +240,7 @@ gboolean lpm_journal_decide(struct lpm_journal *journal, const char *id, const c
 
 GPtrArray *lpm_journal_decisions(struct lpm_journal *journal, const char *id, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(decision_free);
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
@@ -267,7 +267,7 @@ GPtrArray *lpm_journal_decisions(struct lpm_journal *journal, const char *id, GE
 gboolean lpm_journal_decided(struct lpm_journal *journal, const char *id, const char *what,
                              GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
         journal, error, "SELECT 1 FROM decisions WHERE migration = ? AND what = ?", "ss", id, what);
 
@@ -300,7 +300,7 @@ static gboolean begin_phase(struct lpm_journal *journal, const char *id, const c
 gboolean lpm_journal_phase_begin(struct lpm_journal *journal, const char *id, const char *name,
                                  int64_t begin_us, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
 
     if (!lpm_journal_db_begin(journal, FALSE, error))
         return FALSE;
@@ -310,7 +310,7 @@ gboolean lpm_journal_phase_begin(struct lpm_journal *journal, const char *id, co
 gboolean lpm_journal_phase_end(struct lpm_journal *journal, const char *id, int64_t end_us,
                                GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
 
     if (!lpm_journal_db_begin(journal, FALSE, error))
         return FALSE;
@@ -320,7 +320,7 @@ gboolean lpm_journal_phase_end(struct lpm_journal *journal, const char *id, int6
 
 json_t *lpm_journal_phases(struct lpm_journal *journal, const char *id, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&journal->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     json_auto_t *list = json_array();
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(

@@ -129,6 +129,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "lpmd: LPM-%04d: %s\n", lpm_error_number(error), error->message);
         return EXIT_COMMAND_LINE;
     }
+    g_autofree char *path = options.config;
     if (options.version) {
         printf("lpmd %s\n", LPM_VERSION);
         return EXIT_SUCCESS;
@@ -137,9 +138,9 @@ int main(int argc, char **argv)
         unsetenv("JOURNAL_STREAM");
     lpm_log_init("lpmd", options.debug ? LPM_LOG_DEBUG : LPM_LOG_INFO);
     umask(022);
-    g_autoptr(LpmConfig) config = lpm_config_load(options.config, &error);
+    g_autoptr(LpmConfig) config = lpm_config_load(path, &error);
     if (options.check_config && config) {
-        printf("%s: no errors\n", options.config);
+        printf("%s: no errors\n", path);
         return EXIT_SUCCESS;
     }
     lpm_autofd state_lock = -1, run_lock = -1;

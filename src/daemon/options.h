@@ -6,7 +6,7 @@
 
 #include <glib.h>
 
-/* The string is owned by the structure, which lives as long as the program. */
+/* The string is the caller's once parsed. */
 struct lpm_options {
     char *config;
     gboolean foreground, debug, check_config, version;

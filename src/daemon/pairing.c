@@ -95,7 +95,7 @@ void lpm_pairing_free(struct lpm_pairing *pairing)
 /* Takes the invite for one pairing to be finished. */
 static gboolean claim(struct invite *invite, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&invite->pairing->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&invite->pairing->lock);
 
     if (invite->state != INVITE_OPEN || invite->expires_us <= lpm_monotonic_us())
         return lpm_fail(error, LPM_E_PAIRING_FAILED, "the code was used or expired meanwhile");
@@ -105,7 +105,7 @@ static gboolean claim(struct invite *invite, GError **error)
 
 static void settle(struct invite *invite, gboolean paired)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&invite->pairing->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&invite->pairing->lock);
 
     if (invite->state != INVITE_CLAIMED)
         return;

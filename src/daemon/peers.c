@@ -73,7 +73,7 @@ static int find(const struct lpm_peers *peers, const char *name, const char *fin
 
 LpmPeer *lpm_peers_get(struct lpm_peers *peers, const char *name, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     int at = find(peers, name, NULL);
 
     if (at >= 0)
@@ -84,7 +84,7 @@ LpmPeer *lpm_peers_get(struct lpm_peers *peers, const char *name, GError **error
 
 LpmPeer *lpm_peers_by_fingerprint(struct lpm_peers *peers, const char *fingerprint)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     int at = find(peers, NULL, fingerprint);
 
     return at >= 0 ? lpm_peer_copy(peers->table->pdata[at]) : NULL;
@@ -98,7 +98,7 @@ static gpointer copy_peer(gconstpointer peer, gpointer unused)
 
 GPtrArray *lpm_peers_list(struct lpm_peers *peers)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     GPtrArray *list = g_ptr_array_copy(peers->table, copy_peer, NULL);
 
     g_ptr_array_set_free_func(list, (GDestroyNotify)lpm_peer_free);
@@ -120,7 +120,7 @@ static gboolean reload(struct lpm_peers *peers, GError **error)
 gboolean lpm_peers_add(struct lpm_peers *peers, const LpmPeer *peer, gboolean refresh,
                        GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     int by_name = find(peers, peer->name, NULL);
     int by_key = find(peers, NULL, peer->fingerprint);
     gboolean same = by_name >= 0 && by_name == by_key;
@@ -141,7 +141,7 @@ gboolean lpm_peers_add(struct lpm_peers *peers, const LpmPeer *peer, gboolean re
 
 gboolean lpm_peers_remove(struct lpm_peers *peers, const char *name, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     int at = find(peers, name, NULL);
 
     if (at < 0)
@@ -156,7 +156,7 @@ gboolean lpm_peers_remove(struct lpm_peers *peers, const char *name, GError **er
 
 struct lpm_peer_handle *lpm_peers_take_handle(struct lpm_peers *peers, const char *fingerprint)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     GQueue *pool = g_hash_table_lookup(peers->pools, fingerprint);
     struct lpm_peer_handle *handle = pool ? g_queue_pop_head(pool) : NULL;
 
@@ -172,7 +172,7 @@ struct lpm_peer_handle *lpm_peers_take_handle(struct lpm_peers *peers, const cha
 void lpm_peers_return_handle(struct lpm_peers *peers, const char *fingerprint,
                              struct lpm_peer_handle *handle, gboolean good)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&peers->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&peers->lock);
     GQueue *pool = g_hash_table_lookup(peers->pools, fingerprint);
 
     if (!good || find(peers, NULL, fingerprint) < 0 || (pool && pool->length >= IDLE_MAX)) {

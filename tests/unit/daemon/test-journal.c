@@ -163,12 +163,11 @@ static void test_decisions_survive_kill(void **state)
     if (pid == 0) {
         struct lpm_journal *journal = lpm_journal_open(fixture->path, NULL);
 
-        for (int i = 1; journal; i++) {
-            if (!lpm_journal_decide(journal, "m1", "step", NULL, NULL, NULL) ||
+        for (int i = 1;; i++) {
+            if (!journal || !lpm_journal_decide(journal, "m1", "step", NULL, NULL, NULL) ||
                 write(told[1], &i, sizeof(i)) != sizeof(i))
                 _exit(1);
         }
-        _exit(1);
     }
     close(told[1]);
     while (last < 50 && read(told[0], &number, sizeof(number)) == sizeof(number))
