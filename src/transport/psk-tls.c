@@ -11,8 +11,12 @@
 #include <poll.h>
 #include <string.h>
 
-/* With TLS 1.3 both PSK methods mean psk_dhe_ke, over a curve or a finite field. */
-#define PRIORITIES "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:+DHE-PSK"
+/* With TLS 1.3 both PSK methods mean psk_dhe_ke, over a curve or a finite field. The key's binder
+ * is SHA-256, hence the suites with that hash; AES first, which processors do in hardware: NORMAL
+ * would come down to ChaCha20 at a fifth of the speed. */
+#define PRIORITIES                                                                                 \
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK:+DHE-PSK"                                    \
+    ":-CIPHER-ALL:+AES-128-GCM:+CHACHA20-POLY1305"
 
 struct lpm_psk_tls {
     int fd; /* borrowed */

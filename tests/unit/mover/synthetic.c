@@ -49,6 +49,22 @@ static guint32 next_random(guint32 *state)
     return *state;
 }
 
+/* Words out of a small vocabulary, so that it compresses about as text does. */
+static guint32 vocabulary(guint32 random)
+{
+    static const char words[64][5] = {
+        "the ", "and ", "of  ", "data", "page", "row ", "1024", "0000", "key=", "val=", "next", "prev",
+        "node", "leaf", "root", "tree", "hash", "sum=", "len=", "off=", "<id>", "</a>", "http", "://w",
+        "ww. ", "com/", "GET ", "POST", "200 ", "404 ", "true", "null", "int ", "char", "for(", "if( ",
+        "){\n ", "}\n\n ", "    ", "++; ", "= 0;", "ret ", "lock", "free", "user", "name", "date", "time",
+        "2026", "-01-", "Jan ", "Feb ", "err:", "warn", "info", "dbg ", "/usr", "/lib", "/bin", ".so ",
+        "ELF ", "GCC ", "SELE", "FROM"};
+    guint32 value;
+
+    memcpy(&value, words[random >> 26], sizeof(value));
+    return value;
+}
+
 /* A third zero pages; of the others every fourth is random, the rest like text. */
 static void page(GByteArray *out, guint32 *random, guint64 offset, gboolean first)
 {
@@ -68,7 +84,7 @@ static void page(GByteArray *out, guint32 *random, guint64 offset, gboolean firs
         guint32 value = next_random(random);
 
         if (!noise)
-            value = 0x20202020u | (value & 0x03030f0fu);
+            value = vocabulary(value);
         memcpy(content + i, &value, sizeof(value));
     }
     g_byte_array_append(out, content, sizeof(content));
