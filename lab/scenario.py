@@ -47,8 +47,18 @@ class Ledger:
             return self.acknowledged()
         proc.wait_until(f"the clients of {self.partition} to be served", busy, timeout, 0.1)
 
+    def written_until(self):
+        """The instant of the journal's last whole line; the client writes it once a second."""
+        with open(self.journal, "rb") as f:
+            f.seek(max(0, os.path.getsize(self.journal) - 4096))
+            lines = f.read().split(b"\n")[:-1]
+        return int(lines[-1].split()[-1]) if lines and lines[-1][:1] in b"ADFURC" else 0
+
     def gap_us(self, begin_us, end_us):
         """The longest silence between two instants of CLOCK_MONOTONIC, in microseconds."""
+        if self.process.poll() is None:
+            proc.wait_until("the client's journal to reach the end of the move",
+                            lambda: self.written_until() > end_us, 60, 0.05)
         out = proc.run([self.scenario.program("ledger"), "gaps", "--journal", self.journal,
                         "--from", str(begin_us), "--to", str(end_us), "--top", "1"])
         gaps = json.loads(out)["gaps"]
