@@ -38,7 +38,7 @@ static gboolean is_silence(const GError *error)
 
 static gboolean stop_requested(LpmMigration *migration)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     return migration->stop_requested;
 }
@@ -100,7 +100,7 @@ static gboolean look_again(LpmMigration *migration, const json_t *answer, GError
         return lpm_fail(error, LPM_E_PARTITION_BUSY,
                         "partition '%s' is %s here although its copy is complete",
                         migration->partition, lpm_partition_state_name(state));
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     if (migration->stop_requested)
         return lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
     if (migration->mover_gone || migration->mover_error || migration->rpc_lost ||
@@ -287,7 +287,7 @@ static gboolean resume(LpmMigration *migration, GError **error)
 static gint64 wait_resume_stamp(LpmMigration *migration)
 {
     gint64 deadline = g_get_monotonic_time() + RESUMED_LIMIT_US;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     while (!migration->resume_us &&
            g_cond_wait_until(&migration->changed, &migration->lock, deadline))

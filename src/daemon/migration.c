@@ -217,7 +217,7 @@ static json_t *phases_json(struct lpm_daemon *daemon, const char *id)
 json_t *lpm_migration_to_json(LpmMigration *migration)
 {
     json_t *phases = phases_json(migration->daemon, migration->id);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     json_t *failure = migration->failure ? lpm_error_to_json(migration->failure, NULL)
                                          : json_null();
 

@@ -146,7 +146,7 @@ gboolean lpm_migrations_closing(struct lpm_migrations *migrations)
 gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
                             GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
     guint most = migrations->daemon->config->max_migrations;
     GHashTableIter iter;
     LpmMigration *other;
@@ -169,14 +169,14 @@ gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *mig
 
 void lpm_migrations_remove(struct lpm_migrations *migrations, LpmMigration *migration)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
 
     g_hash_table_remove(migrations->by_id, migration->id);
 }
 
 LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *id)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
     LpmMigration *found = g_hash_table_lookup(migrations->by_id, id);
 
     return found ? lpm_migration_ref(found) : NULL;
@@ -184,7 +184,7 @@ LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *
 
 LpmMigration *lpm_migrations_by_uuid(struct lpm_migrations *migrations, const char *uuid)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
     GHashTableIter iter;
     LpmMigration *migration;
 
@@ -198,7 +198,7 @@ LpmMigration *lpm_migrations_by_uuid(struct lpm_migrations *migrations, const ch
 
 GPtrArray *lpm_migrations_active(struct lpm_migrations *migrations)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
     GPtrArray *list = g_ptr_array_new_with_free_func((GDestroyNotify)lpm_migration_unref);
     GHashTableIter iter;
     LpmMigration *migration;

@@ -106,7 +106,7 @@ json_t *lpm_report(LpmMigration *migration)
 
     lpm_journal_phase_end(migration->daemon->journal, migration->id, now, NULL);
     json_t *phases = lpm_journal_phases(migration->daemon->journal, migration->id, NULL);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     gint64 resumed = on_source_clock(migration, migration->target_resumed_us);
     gint64 suspended = resumed && migration->stop_us ? resumed - migration->stop_us : 0;
     json_t *report = json_pack(

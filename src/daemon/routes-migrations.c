@@ -21,7 +21,7 @@ static void show_migration(struct lpm_daemon *daemon, json_t *partition)
         json_object_set_new(partition, "migration", json_null());
         return;
     }
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     json_object_set_new(partition, "migration", json_string(migration->id));
     json_object_set_new(partition, "state", json_string(lpm_state_shown(migration->state)));
 }

@@ -201,7 +201,7 @@ static void keep_linked(LpmMigration *migration)
 static gboolean wait_link(LpmMigration *migration, GError **error)
 {
     gint64 deadline = g_get_monotonic_time() + LINK_LIMIT_US;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     while (!migration->link_up && !migration->mover_gone && !migration->mover_error &&
            !migration->stop_requested) {
@@ -271,7 +271,7 @@ static void note_progress(LpmMigration *migration, gboolean *limit_set)
                                               migration->max_suspend_ms, &error);
     if (error)
         lpm_migration_log(migration, LPM_LOG_WARNING, "max-suspend", "%s", error->message);
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     migration->job = job;
     if (job.memory_total) {
         double percent =
@@ -287,7 +287,7 @@ enum wake { WAKE_HELD, WAKE_RETURNED, WAKE_FAILED, WAKE_STOP, WAKE_SUSPENDED, WA
 static enum wake wait_copying(LpmMigration *migration)
 {
     gint64 until = g_get_monotonic_time() + TICK_US;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     for (;;) {
         if (migration->finish_held)
@@ -309,7 +309,7 @@ static enum wake wait_copying(LpmMigration *migration)
 static gboolean link_gone_too_long(LpmMigration *migration, GError **error)
 {
     guint limit = migration->daemon->config->link_timeout_s;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     gint64 since = migration->link_down_since;
 
     if (!since || lpm_monotonic_us() - since < (gint64)limit * G_USEC_PER_SEC)
@@ -321,7 +321,7 @@ static gboolean link_gone_too_long(LpmMigration *migration, GError **error)
 /* Why the copy ended without a complete copy; always sets *error. */
 static void copy_failed(LpmMigration *migration, enum wake why, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     if (why == WAKE_STOP || migration->stop_requested)
         lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
@@ -369,7 +369,7 @@ static gboolean copy(LpmMigration *migration, GError **error)
 static gboolean wait_call(LpmMigration *migration, gint64 limit_us)
 {
     gint64 deadline = g_get_monotonic_time() + limit_us;
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     /* After a restart of lpmd there is no call of ours to wait for. */
     while (migration->call_thread && !migration->call_returned) {
@@ -620,7 +620,7 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
 
 gboolean lpm_source_stop(LpmMigration *migration, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     if (migration->decided || migration->state == LPM_STATE_CLEANING)
         return lpm_fail(error, LPM_E_PAST_DECISION,

@@ -102,7 +102,7 @@ static char *ask_source(LpmMigration *migration, GError **error)
  * itself. */
 static gboolean wants_asking(LpmMigration *migration)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     return !migration->link_up || migration->mover_gone || migration->mover_error;
 }
@@ -305,7 +305,7 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
 
 json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
     if (!lpm_handover_target_prepared(migration, error))
         return NULL;
@@ -321,7 +321,7 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
 
 json_t *lpm_target_commit(LpmMigration *migration, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     gint64 resumed_us = 0;
 
     if (!lpm_handover_target_commit(migration, &resumed_us, error))
@@ -333,7 +333,7 @@ json_t *lpm_target_commit(LpmMigration *migration, GError **error)
 
 json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     g_autoptr(GError) failure = NULL;
 
     if (lpm_state_is_final(migration->state))
@@ -358,7 +358,7 @@ json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **er
 
 json_t *lpm_target_finish(LpmMigration *migration, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&migration->act);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     json_t *stats = NULL;
 
     if (!lpm_state_is_final(migration->state)) {

@@ -75,7 +75,7 @@ static void register_events(struct lpm_host *host)
 
 virConnectPtr lpm_host_control(struct lpm_host *host, GError **error)
 {
-    g_autoptr(GMutexLocker) locker = g_mutex_locker_new(&host->lock);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&host->lock);
 
     if (host->connection && virConnectIsAlive(host->connection) != 1)
         g_clear_pointer(&host->connection, virConnectClose);
