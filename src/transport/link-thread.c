@@ -9,6 +9,7 @@
 #include "transport/session-internal.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define HANDSHAKE_US (10 * G_USEC_PER_SEC)
@@ -102,8 +103,6 @@ static gboolean write_out(struct lpm_link_thread *thread, gsize *written, GError
 /* Adds what should go next once little of the old is left, which moves to the front. */
 static enum lpm_fill fill(struct lpm_link_thread *thread)
 {
-    if (thread->last_words)
-        return LPM_FILL_LAST;
     if (thread->out->len - thread->out_done >= OUT_LOW)
         return lpm_session_link_wanted(thread) ? LPM_FILL_GO_ON : LPM_FILL_END;
     if (thread->out_done) {
@@ -118,10 +117,12 @@ static gboolean decode(struct lpm_link_thread *thread, const guint8 *data, gsize
 {
     while (length) {
         g_autoptr(LpmFrame) frame = NULL;
+        g_autoptr(GError) reason = NULL;
         gsize taken;
 
-        if (!lpm_frame_decoder_step(thread->decoder, data, length, &taken, &frame, error)) {
-            lpm_session_link_breach(thread, *error);
+        if (!lpm_frame_decoder_step(thread->decoder, data, length, &taken, &frame, &reason)) {
+            lpm_session_link_breach(thread, reason);
+            g_propagate_error(error, g_steal_pointer(&reason));
             return FALSE;
         }
         if (frame && !lpm_session_link_frame(thread, g_steal_pointer(&frame), error))
@@ -177,21 +178,13 @@ static gboolean turn(struct lpm_link_thread *thread, guint8 *buffer, GError **er
 {
     gsize written = 0, received = 0;
     gboolean more;
-    enum lpm_fill next = fill(thread);
 
-    if (next == LPM_FILL_END)
+    if (fill(thread) != LPM_FILL_GO_ON)
         return FALSE;
-    if (next == LPM_FILL_LAST && !thread->last_words) {
-        thread->last_words = TRUE;
-        thread->ping_us = lpm_monotonic_us();
-    }
-    if (!write_out(thread, &written, error))
-        return FALSE;
-    gboolean empty = thread->out_done == thread->out->len;
+    gboolean alive = write_out(thread, &written, error);
 
-    if (thread->last_words && (empty || lpm_monotonic_us() - thread->ping_us > LAST_WORDS_US))
-        return FALSE;
-    gboolean alive = read_in(thread, buffer, &received, &more, error);
+    /* A connection that takes no more may still hold the other side's last words. */
+    alive &= read_in(thread, buffer, &received, &more, alive ? error : NULL);
     gint64 now = lpm_monotonic_us();
 
     if (received)
@@ -201,10 +194,39 @@ static gboolean turn(struct lpm_link_thread *thread, guint8 *buffer, GError **er
         return FALSE;
     if (written || received || more || thread->ops->pending(thread->link))
         return TRUE;
-    empty = thread->out_done == thread->out->len;
+    gboolean empty = thread->out_done == thread->out->len;
+
     wait_for(thread, (short)(POLLIN | (empty ? 0 : POLLOUT)),
              MIN(thread->ping_us + PING_US, thread->heard_us + SILENCE_US));
     return TRUE;
+}
+
+/* Tells the other side why the session has failed, and drops what it still sends until it closes:
+ * to close with bytes unread would take the message back on its way. */
+static void say_last_words(struct lpm_link_thread *thread, guint8 *buffer)
+{
+    gint64 deadline = lpm_monotonic_us() + LAST_WORDS_US;
+    gboolean said = FALSE;
+    gsize n = 0;
+
+    lpm_session_link_append_fail(thread);
+    while (lpm_session_link_wanted(thread) && lpm_monotonic_us() < deadline) {
+        enum lpm_link_result result;
+
+        if (!write_out(thread, &n, NULL))
+            return;
+        gboolean empty = thread->out_done == thread->out->len;
+
+        if (empty && !said)
+            shutdown(thread->fd, SHUT_WR);
+        said |= empty;
+        while ((result = thread->ops->read(thread->link, buffer, READ_CHUNK, &n, NULL)) ==
+               LPM_LINK_OK)
+            ;
+        if (result != LPM_LINK_AGAIN)
+            return;
+        wait_for(thread, (short)(POLLIN | (empty ? 0 : POLLOUT)), deadline);
+    }
 }
 
 gpointer lpm_link_thread_run(gpointer opaque)
@@ -219,6 +241,8 @@ gpointer lpm_link_thread_run(gpointer opaque)
         thread->heard_us = thread->ping_us = lpm_monotonic_us();
         while (turn(thread, buffer, &error))
             ;
+        if (lpm_session_link_failed(thread))
+            say_last_words(thread, buffer);
     }
     thread->ops->close(thread->link);
     lpm_session_link_end(thread, error ? error->message : NULL);

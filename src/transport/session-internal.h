@@ -29,7 +29,6 @@ struct lpm_link_thread {
     gsize out_done;
     LpmFrameDecoder *decoder;
     gint64 heard_us, ping_us;
-    gboolean last_words;     /* FAIL is in `out`: end when it is written */
 };
 
 struct lpm_session {
@@ -41,6 +40,7 @@ struct lpm_session {
     /* guarded by lock */
     gboolean stopped;
     int failed;
+    gboolean failed_by_peer; /* it told us: it need not be told */
     char *failed_cause;
     struct lpm_outbox outbox[LPM_CHANNEL_COUNT];
     struct lpm_inbox inbox[LPM_CHANNEL_COUNT];
@@ -65,11 +65,12 @@ gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello
 
 enum lpm_fill {
     LPM_FILL_GO_ON,
-    LPM_FILL_LAST, /* the session failed; FAIL was appended */
-    LPM_FILL_END,  /* the link was replaced, or the session stopped */
+    LPM_FILL_END, /* the link was replaced, or the session stopped or failed */
 };
 /* Appends to thread->out what should go next, until that holds `limit` bytes or nothing is left. */
 enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit);
+/* Appends FAIL with the reason. */
+void lpm_session_link_append_fail(struct lpm_link_thread *thread);
 /* Appends one frame. */
 void lpm_session_link_append(struct lpm_link_thread *thread, const LpmFrame *frame);
 
@@ -77,6 +78,8 @@ void lpm_session_link_append(struct lpm_link_thread *thread, const LpmFrame *fra
 gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame, GError **error);
 /* The bytes that came are no frames: fails the session, if the link is the one in use. */
 void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error);
+/* TRUE: the session has failed, and this link can tell the other side. */
+gboolean lpm_session_link_failed(struct lpm_link_thread *thread);
 /* FALSE: the link was replaced, or the session stopped. */
 gboolean lpm_session_link_wanted(struct lpm_link_thread *thread);
 void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent);

@@ -431,13 +431,8 @@ enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
 
     g_mutex_lock(&session->lock);
     thread->kicked = FALSE;
-    if (session->stopped || session->current != thread) {
+    if (over(session) || session->current != thread) {
         result = LPM_FILL_END;
-    } else if (session->failed) {
-        g_autoptr(LpmFrame) fail = lpm_frame_fail(session->failed, session->failed_cause);
-
-        lpm_session_link_append(thread, fail);
-        result = LPM_FILL_LAST;
     } else if (thread->hello_received) {
         append_acks(session, thread);
         append_channel(session, thread, LPM_CHANNEL_RPC, limit);
@@ -518,6 +513,7 @@ static gboolean on_fail(LpmSession *session, const LpmFrame *frame, GError **err
     if (!lpm_frame_parse_fail(frame, &code, &cause, error))
         return FALSE;
     text = g_strdup_printf("the other mover: %s", cause);
+    session->failed_by_peer = !session->failed;
     fail_locked(session, code, text);
     return lpm_fail(error, (enum lpm_error_code)code, "%s", text);
 }
@@ -587,6 +583,28 @@ void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error
         fail_locked(session, lpm_error_number(error), error->message);
     }
     g_mutex_unlock(&session->lock);
+}
+
+void lpm_session_link_append_fail(struct lpm_link_thread *thread)
+{
+    LpmSession *session = thread->session;
+
+    g_mutex_lock(&session->lock);
+    g_autoptr(LpmFrame) fail = lpm_frame_fail(session->failed, session->failed_cause);
+
+    g_mutex_unlock(&session->lock);
+    lpm_session_link_append(thread, fail);
+}
+
+gboolean lpm_session_link_failed(struct lpm_link_thread *thread)
+{
+    LpmSession *session = thread->session;
+
+    g_mutex_lock(&session->lock);
+    gboolean failed = session->failed && !session->failed_by_peer && session->current == thread;
+
+    g_mutex_unlock(&session->lock);
+    return failed;
 }
 
 gboolean lpm_session_link_wanted(struct lpm_link_thread *thread)
