@@ -158,6 +158,10 @@ class Scenario:
         """[(host, libvirt's state)]"""
         return guest.places(self.state).get(partition, [])
 
+    def places_of_all(self):
+        """{partition: [(host, libvirt's state)]}, those that the lab has not made too."""
+        return guest.places(self.state)
+
     def wire_bytes(self, where):
         """What left a host on its uplink, in bytes."""
         return net.counters(self.state["hosts"][where]["holder"]["pid"])["tx_bytes"]

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""Labs for the end-to-end tests. A lab lives as long as the module that asks for it, so that the
+time to boot a guest is paid once. Beside a failure stand the last lines of both lpmd's logs."""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from lab import lpmd, proc  # noqa: E402
+from lab.scenario import Scenario  # noqa: E402
+
+LOG_LINES = 25
+
+
+@pytest.fixture(scope="module")
+def lab(request):
+    """Two managed systems with lpmd, named after the module (test_stop.py: lab 'stop') and this
+    run, so that two runs do not meet. A module may set RATE."""
+    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "")
+    with Scenario(f"{name[:7]}{os.getpid() % 100000}",
+                  rate=getattr(request.module, "RATE", "1gbit")) as scenario:
+        yield scenario
+
+
+@pytest.fixture(scope="module")
+def tiny(lab, request):
+    """The name of a partition on alpha with the workload in it; a module may set GUEST to other
+    options of it."""
+    options = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=1M"}
+    lab.add_guest("tiny", **options | getattr(request.module, "GUEST", {}))
+    return "tiny"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    scenario = getattr(item, "funcargs", {}).get("lab")
+    if report.failed and isinstance(scenario, Scenario) and scenario.state:
+        for where in scenario.state["hosts"]:
+            report.sections.append((f"lpmd of {where}",
+                                    proc.tail(lpmd.log_path(scenario.lab, where), LOG_LINES)))
