@@ -6,6 +6,7 @@
 #include "mover/ring.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <xxhash.h>
@@ -31,7 +32,7 @@ struct lpm_data_pump {
     LpmBatchDecoder *decoder;
     GByteArray *original;
 
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
     XXH3_state_t *stream_hash;
     guint64 hash_bytes;
@@ -40,10 +41,10 @@ struct lpm_data_pump {
 
 static void hash_stream(LpmDataPump *data, const guint8 *bytes, gsize length)
 {
-    g_mutex_lock(&data->lock);
+    pthread_mutex_lock(&data->lock);
     XXH3_128bits_update(data->stream_hash, bytes, length);
     data->hash_bytes += length;
-    g_mutex_unlock(&data->lock);
+    pthread_mutex_unlock(&data->lock);
 }
 
 /* ---- source ---- */
@@ -140,9 +141,9 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
         if (lpm_batch_full(data->batch))
             send_batch(data);
     }
-    g_mutex_lock(&data->lock);
+    pthread_mutex_lock(&data->lock);
     data->info = *lpm_stream_parser_info(data->parser);
-    g_mutex_unlock(&data->lock);
+    pthread_mutex_unlock(&data->lock);
 }
 
 static gpointer run_encoder(gpointer opaque)
@@ -253,7 +254,7 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, const struct lpm_com
     LpmDataPump *data = g_new0(LpmDataPump, 1);
 
     data->pump = *pump;
-    g_mutex_init(&data->lock);
+    pthread_mutex_init(&data->lock, NULL);
     data->stream_hash = XXH3_createState();
     XXH3_128bits_reset(data->stream_hash);
     if (pump->side == LPM_SIDE_SOURCE)
@@ -272,12 +273,12 @@ void lpm_data_pump_drained(LpmDataPump *data)
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
 {
     memset(facts, 0, sizeof(*facts));
-    g_mutex_lock(&data->lock);
+    pthread_mutex_lock(&data->lock);
     facts->stream = data->info;
     facts->hash_bytes = data->hash_bytes;
     XXH128_hash_t hash = XXH3_128bits_digest(data->stream_hash);
 
-    g_mutex_unlock(&data->lock);
+    pthread_mutex_unlock(&data->lock);
     if (facts->hash_bytes)
         snprintf(facts->hash, sizeof(facts->hash), "%016llx%016llx",
                  (unsigned long long)hash.high64, (unsigned long long)hash.low64);
@@ -307,6 +308,6 @@ void lpm_data_pump_free(LpmDataPump *data)
     XXH3_freeState(data->stream_hash);
     g_clear_pointer(&data->body, g_byte_array_unref);
     g_clear_pointer(&data->original, g_byte_array_unref);
-    g_mutex_clear(&data->lock);
+    pthread_mutex_destroy(&data->lock);
     g_free(data);
 }

@@ -4,6 +4,7 @@
 
 #include "base/fdio.h"
 
+#include <pthread.h>
 #include <sys/socket.h>
 
 struct lpm_endpoint {
@@ -11,9 +12,9 @@ struct lpm_endpoint {
     void (*changed)(gpointer user);
     gpointer user;
 
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
-    GCond attached;
+    pthread_cond_t attached;
     lpm_fd fd;
     gboolean was_attached, cancelled, read_done, write_done;
     char *cause;
@@ -26,8 +27,8 @@ LpmEndpoint *lpm_endpoint_new(void (*changed)(gpointer user), gpointer user)
     endpoint->changed = changed;
     endpoint->user = user;
     endpoint->fd = -1;
-    g_mutex_init(&endpoint->lock);
-    g_cond_init(&endpoint->attached);
+    pthread_mutex_init(&endpoint->lock, NULL);
+    pthread_cond_init(&endpoint->attached, NULL);
     return endpoint;
 }
 
@@ -36,8 +37,8 @@ void lpm_endpoint_free(LpmEndpoint *endpoint)
     if (!endpoint)
         return;
     lpm_fd_clear(&endpoint->fd);
-    g_mutex_clear(&endpoint->lock);
-    g_cond_clear(&endpoint->attached);
+    pthread_mutex_destroy(&endpoint->lock);
+    pthread_cond_destroy(&endpoint->attached);
     g_free(endpoint->cause);
     g_free(endpoint);
 }
@@ -46,15 +47,15 @@ gboolean lpm_endpoint_attach(LpmEndpoint *endpoint, int fd)
 {
     lpm_autofd owned = fd;
 
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     gboolean ok = !endpoint->was_attached && !endpoint->cancelled;
 
     if (ok) {
         endpoint->was_attached = TRUE;
         endpoint->fd = lpm_steal_fd(&owned);
-        g_cond_broadcast(&endpoint->attached);
+        pthread_cond_broadcast(&endpoint->attached);
     }
-    g_mutex_unlock(&endpoint->lock);
+    pthread_mutex_unlock(&endpoint->lock);
     if (ok)
         endpoint->changed(endpoint->user);
     return ok;
@@ -62,24 +63,24 @@ gboolean lpm_endpoint_attach(LpmEndpoint *endpoint, int fd)
 
 int lpm_endpoint_wait(LpmEndpoint *endpoint)
 {
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     while (!endpoint->was_attached && !endpoint->cancelled)
-        g_cond_wait(&endpoint->attached, &endpoint->lock);
+        pthread_cond_wait(&endpoint->attached, &endpoint->lock);
     int fd = endpoint->fd;
 
-    g_mutex_unlock(&endpoint->lock);
+    pthread_mutex_unlock(&endpoint->lock);
     return fd;
 }
 
 static void done(LpmEndpoint *endpoint, gboolean *flag, const char *cause)
 {
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     *flag = TRUE;
     if (cause && !endpoint->cause)
         endpoint->cause = g_strdup(cause);
     if (endpoint->read_done && endpoint->write_done)
         lpm_fd_clear(&endpoint->fd);
-    g_mutex_unlock(&endpoint->lock);
+    pthread_mutex_unlock(&endpoint->lock);
     endpoint->changed(endpoint->user);
 }
 
@@ -95,28 +96,28 @@ void lpm_endpoint_write_done(LpmEndpoint *endpoint, const char *cause)
 
 void lpm_endpoint_shutdown(LpmEndpoint *endpoint, int how)
 {
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     if (endpoint->fd >= 0)
         shutdown(endpoint->fd, how);
-    g_mutex_unlock(&endpoint->lock);
+    pthread_mutex_unlock(&endpoint->lock);
 }
 
 void lpm_endpoint_cancel(LpmEndpoint *endpoint, const char *cause)
 {
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     endpoint->cancelled = TRUE;
     if (endpoint->fd >= 0) {
         shutdown(endpoint->fd, SHUT_RDWR);
         if (!endpoint->cause)
             endpoint->cause = g_strdup(cause);
     }
-    g_cond_broadcast(&endpoint->attached);
-    g_mutex_unlock(&endpoint->lock);
+    pthread_cond_broadcast(&endpoint->attached);
+    pthread_mutex_unlock(&endpoint->lock);
 }
 
 enum lpm_channel_state lpm_endpoint_state(LpmEndpoint *endpoint, char **cause)
 {
-    g_mutex_lock(&endpoint->lock);
+    pthread_mutex_lock(&endpoint->lock);
     enum lpm_channel_state state = !endpoint->was_attached ? LPM_CHANNEL_NONE
                                    : endpoint->fd < 0      ? LPM_CHANNEL_CLOSED
                                    : endpoint->read_done   ? LPM_CHANNEL_EOF
@@ -124,6 +125,6 @@ enum lpm_channel_state lpm_endpoint_state(LpmEndpoint *endpoint, char **cause)
 
     if (cause)
         *cause = g_strdup(endpoint->cause);
-    g_mutex_unlock(&endpoint->lock);
+    pthread_mutex_unlock(&endpoint->lock);
     return state;
 }

@@ -2,10 +2,12 @@
  * Copyright 2026 The OpenLPM authors */
 #include "mover/ring.h"
 
+#include <pthread.h>
+
 struct lpm_ring {
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
-    GCond moved;
+    pthread_cond_t moved;
     guint64 put, released; /* slots, in total */
     gboolean ended, closed;
     gboolean idle; /* the link has nothing to do */
@@ -18,8 +20,8 @@ LpmRing *lpm_ring_new(void)
 {
     LpmRing *ring = g_new0(LpmRing, 1);
 
-    g_mutex_init(&ring->lock);
-    g_cond_init(&ring->moved);
+    pthread_mutex_init(&ring->lock, NULL);
+    pthread_cond_init(&ring->moved, NULL);
     ring->idle = TRUE;
     return ring;
 }
@@ -28,46 +30,46 @@ void lpm_ring_free(LpmRing *ring)
 {
     if (!ring)
         return;
-    g_mutex_clear(&ring->lock);
-    g_cond_clear(&ring->moved);
+    pthread_mutex_destroy(&ring->lock);
+    pthread_cond_destroy(&ring->moved);
     g_free(ring);
 }
 
 struct lpm_ring_slot *lpm_ring_room(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     while (!ring->closed && ring->put - ring->released >= LPM_RING_SLOTS)
-        g_cond_wait(&ring->moved, &ring->lock);
+        pthread_cond_wait(&ring->moved, &ring->lock);
     struct lpm_ring_slot *slot = ring->closed ? NULL : &ring->slots[ring->put % LPM_RING_SLOTS];
 
-    g_mutex_unlock(&ring->lock);
+    pthread_mutex_unlock(&ring->lock);
     return slot;
 }
 
 void lpm_ring_put(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->put++;
-    g_cond_broadcast(&ring->moved);
-    g_mutex_unlock(&ring->lock);
+    pthread_cond_broadcast(&ring->moved);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 void lpm_ring_end(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->ended = TRUE;
-    g_cond_broadcast(&ring->moved);
-    g_mutex_unlock(&ring->lock);
+    pthread_cond_broadcast(&ring->moved);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_ring_slot **slot)
 {
     enum lpm_ring_result result = LPM_RING_END;
 
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     while (!ring->closed && !ring->ended && ring->put == ring->released &&
            !(holding && ring->idle))
-        g_cond_wait(&ring->moved, &ring->lock);
+        pthread_cond_wait(&ring->moved, &ring->lock);
     if (ring->closed) {
         result = LPM_RING_CLOSED;
     } else if (ring->put != ring->released) {
@@ -76,37 +78,37 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
     } else if (!ring->ended) {
         result = LPM_RING_FLUSH;
     }
-    g_mutex_unlock(&ring->lock);
+    pthread_mutex_unlock(&ring->lock);
     return result;
 }
 
 void lpm_ring_release(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->released++;
-    g_cond_broadcast(&ring->moved);
-    g_mutex_unlock(&ring->lock);
+    pthread_cond_broadcast(&ring->moved);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 void lpm_ring_sending(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->idle = FALSE;
-    g_mutex_unlock(&ring->lock);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 void lpm_ring_drained(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->idle = TRUE;
-    g_cond_broadcast(&ring->moved);
-    g_mutex_unlock(&ring->lock);
+    pthread_cond_broadcast(&ring->moved);
+    pthread_mutex_unlock(&ring->lock);
 }
 
 void lpm_ring_close(LpmRing *ring)
 {
-    g_mutex_lock(&ring->lock);
+    pthread_mutex_lock(&ring->lock);
     ring->closed = TRUE;
-    g_cond_broadcast(&ring->moved);
-    g_mutex_unlock(&ring->lock);
+    pthread_cond_broadcast(&ring->moved);
+    pthread_mutex_unlock(&ring->lock);
 }

@@ -6,6 +6,7 @@
 #include "transport/bytes.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define CHUNK (64u << 10)
 /* A message buffer that has grown beyond this is given back after the message. */
@@ -21,11 +22,11 @@ struct lpm_rpc_pump {
     GThread *reader, *writer;
 
     /* Held around each message to the program, so that answers to PING fall between messages. */
-    GMutex socket_lock;
+    pthread_mutex_t socket_lock;
 
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
-    GCond decided;
+    pthread_cond_t decided;
     enum decision decision;
     char *refusal;
     gboolean cancelled;
@@ -44,11 +45,11 @@ struct lpm_rpc_pump {
 
 static gboolean write_message(LpmRpcPump *rpc, int fd, const void *data, gsize length)
 {
-    g_mutex_lock(&rpc->socket_lock);
+    pthread_mutex_lock(&rpc->socket_lock);
     gboolean ok = lpm_pump_write_all(fd, data, length);
     int failure = errno;
 
-    g_mutex_unlock(&rpc->socket_lock);
+    pthread_mutex_unlock(&rpc->socket_lock);
     errno = failure;
     return ok;
 }
@@ -67,9 +68,9 @@ static void keep_tail(LpmRpcPump *rpc, const struct lpm_rpc_piece *piece)
 /* The arguments of both Finish calls end with the word `cancelled`. */
 static void note_finish_call(LpmRpcPump *rpc)
 {
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     rpc->finish.cancelled = lpm_get_be32(rpc->tail) != 0;
-    g_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
 }
 
 static void read_piece(LpmRpcPump *rpc, int fd, const struct lpm_rpc_piece *piece)
@@ -152,14 +153,14 @@ static gpointer run_reader(gpointer opaque)
 /* Waits for lpmd's word about the collected reply. FALSE: the session is over, it must not go. */
 static gboolean hold(LpmRpcPump *rpc)
 {
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     rpc->finish.state = LPM_FINISH_HELD;
     rpc->finish.status = (gint)rpc->header.status;
-    g_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
     rpc->changed(rpc->user);
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     while (rpc->decision == UNDECIDED && !rpc->cancelled)
-        g_cond_wait(&rpc->decided, &rpc->lock);
+        pthread_cond_wait(&rpc->decided, &rpc->lock);
     gboolean go = !rpc->cancelled;
 
     if (go && rpc->decision == REFUSE) {
@@ -168,7 +169,7 @@ static gboolean hold(LpmRpcPump *rpc)
     }
     if (go)
         rpc->finish.state = rpc->decision == REFUSE ? LPM_FINISH_REFUSED : LPM_FINISH_RELEASED;
-    g_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
     rpc->changed(rpc->user);
     return go;
 }
@@ -242,9 +243,9 @@ LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, void (*changed)(gpoint
     rpc->user = user;
     rpc->forward = g_byte_array_new();
     rpc->message = g_byte_array_new();
-    g_mutex_init(&rpc->socket_lock);
-    g_mutex_init(&rpc->lock);
-    g_cond_init(&rpc->decided);
+    pthread_mutex_init(&rpc->socket_lock, NULL);
+    pthread_mutex_init(&rpc->lock, NULL);
+    pthread_cond_init(&rpc->decided, NULL);
     rpc->reader = g_thread_new("rpc-reader", run_reader, rpc);
     rpc->writer = g_thread_new("rpc-writer", run_writer, rpc);
     return rpc;
@@ -252,13 +253,13 @@ LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, void (*changed)(gpoint
 
 static void decide(LpmRpcPump *rpc, enum decision decision, const char *refusal)
 {
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     if (rpc->decision == UNDECIDED) {
         rpc->decision = decision;
         rpc->refusal = g_strdup(refusal);
-        g_cond_broadcast(&rpc->decided);
+        pthread_cond_broadcast(&rpc->decided);
     }
-    g_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
 }
 
 void lpm_rpc_pump_release(LpmRpcPump *rpc)
@@ -273,17 +274,17 @@ void lpm_rpc_pump_refuse(LpmRpcPump *rpc, const char *cause)
 
 void lpm_rpc_pump_finish(LpmRpcPump *rpc, struct lpm_rpc_finish *finish)
 {
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     *finish = rpc->finish;
-    g_mutex_unlock(&rpc->lock);
+    pthread_mutex_unlock(&rpc->lock);
 }
 
 void lpm_rpc_pump_cancel(LpmRpcPump *rpc)
 {
-    g_mutex_lock(&rpc->lock);
+    pthread_mutex_lock(&rpc->lock);
     rpc->cancelled = TRUE;
-    g_cond_broadcast(&rpc->decided);
-    g_mutex_unlock(&rpc->lock);
+    pthread_cond_broadcast(&rpc->decided);
+    pthread_mutex_unlock(&rpc->lock);
 }
 
 void lpm_rpc_pump_free(LpmRpcPump *rpc)
@@ -295,9 +296,9 @@ void lpm_rpc_pump_free(LpmRpcPump *rpc)
     g_thread_join(rpc->writer);
     g_byte_array_unref(rpc->forward);
     g_byte_array_unref(rpc->message);
-    g_mutex_clear(&rpc->socket_lock);
-    g_mutex_clear(&rpc->lock);
-    g_cond_clear(&rpc->decided);
+    pthread_mutex_destroy(&rpc->socket_lock);
+    pthread_mutex_destroy(&rpc->lock);
+    pthread_cond_destroy(&rpc->decided);
     g_free(rpc->refusal);
     g_free(rpc);
 }

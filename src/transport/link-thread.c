@@ -33,11 +33,11 @@ void lpm_link_thread_free(struct lpm_link_thread *thread)
 
 static gboolean session_stopped(struct lpm_link_thread *thread)
 {
-    g_mutex_lock(&thread->session->lock);
+    pthread_mutex_lock(&thread->session->lock);
     gboolean stopped = thread->session->stopped;
 
     thread->kicked = FALSE;
-    g_mutex_unlock(&thread->session->lock);
+    pthread_mutex_unlock(&thread->session->lock);
     return stopped;
 }
 

@@ -7,6 +7,8 @@
 #include "transport/channel.h"
 #include "transport/session.h"
 
+#include <pthread.h>
+
 /* Connections in handshake or winding up at the same time. */
 #define LPM_LINKS_MAX 4
 
@@ -36,7 +38,7 @@ struct lpm_session {
     struct lpm_session_config config;
     char *identity; /* of the PSK */
 
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
     gboolean stopped;
     int failed;
@@ -45,8 +47,8 @@ struct lpm_session {
     struct lpm_outbox outbox[LPM_CHANNEL_COUNT];
     struct lpm_inbox inbox[LPM_CHANNEL_COUNT];
     gboolean drained[LPM_CHANNEL_COUNT];
-    GCond room[LPM_CHANNEL_COUNT];    /* outbox has room, or the session is over */
-    GCond arrival[LPM_CHANNEL_COUNT]; /* inbox has a frame, or the session is over */
+    pthread_cond_t room[LPM_CHANNEL_COUNT];    /* outbox has room, or the session is over */
+    pthread_cond_t arrival[LPM_CHANNEL_COUNT]; /* inbox has a frame, or the session is over */
     guint64 peer_window;              /* of the last HELLO */
     GPtrArray *threads;               /* of struct lpm_link_thread */
     struct lpm_link_thread *current;  /* the link in use, or NULL */

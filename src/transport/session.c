@@ -15,17 +15,18 @@ LpmSession *lpm_session_new(const struct lpm_session_config *config)
 {
     LpmSession *session = g_new0(LpmSession, 1);
 
+    (void)lpm_error_quark(); /* before there are threads that could do it at the same time */
     session->config = *config;
     if (!session->config.ops)
         session->config.ops = &lpm_link_tls;
     session->identity = lpm_hex(config->id, sizeof(config->id));
     session->peer_window = config->window;
     session->threads = g_ptr_array_new();
-    g_mutex_init(&session->lock);
+    pthread_mutex_init(&session->lock, NULL);
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
         lpm_inbox_init(&session->inbox[i]);
-        g_cond_init(&session->room[i]);
-        g_cond_init(&session->arrival[i]);
+        pthread_cond_init(&session->room[i], NULL);
+        pthread_cond_init(&session->arrival[i], NULL);
     }
     return session;
 }
@@ -53,8 +54,8 @@ static void changed(LpmSession *session)
 static void wake_everybody(LpmSession *session)
 {
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
-        g_cond_broadcast(&session->room[i]);
-        g_cond_broadcast(&session->arrival[i]);
+        pthread_cond_broadcast(&session->room[i]);
+        pthread_cond_broadcast(&session->arrival[i]);
         if (session->config.drained)
             session->config.drained(session->config.user, (enum lpm_channel)i);
     }
@@ -75,9 +76,9 @@ static void fail_locked(LpmSession *session, int code, const char *cause)
 
 void lpm_session_fail(LpmSession *session, int code, const char *cause)
 {
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     fail_locked(session, code, cause);
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 static gboolean over(const LpmSession *session)
@@ -87,10 +88,10 @@ static gboolean over(const LpmSession *session)
 
 gboolean lpm_session_over(LpmSession *session)
 {
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     gboolean result = over(session);
 
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return result;
 }
 
@@ -99,14 +100,14 @@ static void reap(LpmSession *session, gboolean all)
 {
     g_autoptr(GPtrArray) ended = g_ptr_array_new();
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     for (guint i = session->threads->len; i-- > 0;) {
         struct lpm_link_thread *thread = session->threads->pdata[i];
 
         if (all || thread->finished)
             g_ptr_array_add(ended, g_ptr_array_remove_index_fast(session->threads, i));
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     for (guint i = 0; i < ended->len; i++) {
         struct lpm_link_thread *thread = ended->pdata[i];
 
@@ -117,10 +118,10 @@ static void reap(LpmSession *session, gboolean all)
 
 void lpm_session_stop(LpmSession *session)
 {
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     session->stopped = TRUE;
     wake_everybody(session);
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     reap(session, TRUE);
 }
 
@@ -132,11 +133,11 @@ void lpm_session_free(LpmSession *session)
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
         lpm_outbox_clear(&session->outbox[i]);
         lpm_inbox_clear(&session->inbox[i]);
-        g_cond_clear(&session->room[i]);
-        g_cond_clear(&session->arrival[i]);
+        pthread_cond_destroy(&session->room[i]);
+        pthread_cond_destroy(&session->arrival[i]);
     }
     g_ptr_array_unref(session->threads);
-    g_mutex_clear(&session->lock);
+    pthread_mutex_destroy(&session->lock);
     explicit_bzero(&session->config, sizeof(session->config));
     g_free(session->identity);
     g_free(session->failed_cause);
@@ -185,21 +186,21 @@ gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GErr
 
     reap(session, FALSE);
     set_tcp_options(fd);
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     gboolean refused = session->stopped || session->threads->len >= LPM_LINKS_MAX;
 
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     if (refused)
         return lpm_fail(error, LPM_E_LINK_LOST, "the session takes no more links at the moment");
     struct lpm_link_thread *thread = open_link(session, lpm_steal_fd(&owned), server, error);
 
     if (!thread)
         return FALSE;
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     g_ptr_array_add(session->threads, thread);
     thread->thread = g_thread_new("link", lpm_link_thread_run, thread);
     changed(session);
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return TRUE;
 }
 
@@ -210,7 +211,7 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
     struct lpm_outbox *outbox = &session->outbox[channel];
     gsize got = 0;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     while (!over(session)) {
         guint64 window = MIN(session->config.window, session->peer_window);
 
@@ -221,18 +222,18 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
             break;
         }
         outbox->stalls++;
-        g_cond_wait(&session->room[channel], &session->lock);
+        pthread_cond_wait(&session->room[channel], &session->lock);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return got;
 }
 
 void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize bytes)
 {
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     session->outbox[channel].used -= bytes;
-    g_cond_broadcast(&session->room[channel]);
-    g_mutex_unlock(&session->lock);
+    pthread_cond_broadcast(&session->room[channel]);
+    pthread_mutex_unlock(&session->lock);
 }
 
 /* Lock held. */
@@ -244,17 +245,17 @@ static void push_locked(LpmSession *session, LpmFrame *frame)
 
 void lpm_session_push(LpmSession *session, LpmFrame *frame)
 {
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     struct lpm_outbox *outbox = &session->outbox[frame->channel];
 
     if (outbox->reset) {
         outbox->used -= frame->original;
-        g_cond_broadcast(&session->room[frame->channel]);
+        pthread_cond_broadcast(&session->room[frame->channel]);
         lpm_frame_free(frame);
     } else {
         push_locked(session, frame);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_frame_type type)
@@ -264,23 +265,23 @@ void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_fr
                      : type == LPM_FRAME_CLOSE ? &outbox->closed
                                                : &outbox->reset;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     if (!*flag && !outbox->reset) {
         *flag = TRUE;
         push_locked(session, lpm_frame_new_raw(type, channel, NULL, 0));
         changed(session);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 LpmFrame *lpm_session_take(LpmSession *session, enum lpm_channel channel)
 {
     LpmFrame *frame = NULL;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     while (!over(session) && !(frame = lpm_inbox_take(&session->inbox[channel])))
-        g_cond_wait(&session->arrival[channel], &session->lock);
-    g_mutex_unlock(&session->lock);
+        pthread_cond_wait(&session->arrival[channel], &session->lock);
+    pthread_mutex_unlock(&session->lock);
     return frame;
 }
 
@@ -288,12 +289,12 @@ void lpm_session_delivered(LpmSession *session, LpmFrame *frame)
 {
     gboolean mark = frame->type != LPM_FRAME_DATA;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     lpm_inbox_delivered(&session->inbox[frame->channel], frame);
     kick(session->current);
     if (mark)
         changed(session);
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 /* ---- observation ---- */
@@ -319,7 +320,7 @@ void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
     gboolean complete = TRUE, winding_up = FALSE;
 
     memset(state, 0, sizeof(*state));
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
         channel_state(session, i, &state->channels[i]);
         complete &= state->channels[i].sent_all && state->channels[i].received_all;
@@ -342,7 +343,7 @@ void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
     state->receive.packets = session->rx_packets;
     state->receive.bytes = session->rx_bytes;
     state->receive.bad_packets = session->rx_bad;
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 void lpm_session_state_clear(struct lpm_session_state *state)
@@ -359,7 +360,7 @@ gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello
     struct lpm_hello words = {.side = session->config.side, .window = session->config.window};
 
     memcpy(words.session, session->config.id, sizeof(words.session));
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     gboolean go_on = !session->stopped;
 
     if (go_on) {
@@ -373,7 +374,7 @@ gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello
         }
         changed(session);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     *hello = go_on ? lpm_frame_hello(&words) : NULL;
     return go_on;
 }
@@ -429,7 +430,7 @@ enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
     LpmSession *session = thread->session;
     enum lpm_fill result = LPM_FILL_GO_ON;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     thread->kicked = FALSE;
     if (over(session) || session->current != thread) {
         result = LPM_FILL_END;
@@ -438,7 +439,7 @@ enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
         append_channel(session, thread, LPM_CHANNEL_RPC, limit);
         append_channel(session, thread, LPM_CHANNEL_DATA, limit);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return result;
 }
 
@@ -479,7 +480,7 @@ static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **erro
             continue;
         if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
             return FALSE;
-        g_cond_broadcast(&session->room[i]);
+        pthread_cond_broadcast(&session->room[i]);
         if (!session->outbox[i].head && (session->outbox[i].closed || session->outbox[i].reset))
             changed(session); /* this direction may be complete now */
     }
@@ -545,7 +546,7 @@ static gboolean handle(struct lpm_link_thread *thread, LpmFrame *frame, GError *
     if (!lpm_inbox_put(&session->inbox[channel], g_steal_pointer(&owned), session->config.window,
                        error))
         return FALSE;
-    g_cond_broadcast(&session->arrival[channel]);
+    pthread_cond_broadcast(&session->arrival[channel]);
     if (first)
         changed(session);
     return TRUE;
@@ -557,7 +558,7 @@ gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame,
     g_autoptr(GError) reason = NULL;
     gboolean ok = TRUE;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     if (session->current != thread || over(session)) {
         lpm_frame_free(frame); /* what a replaced link still brings comes again on the new one */
     } else {
@@ -569,7 +570,7 @@ gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame,
             g_propagate_error(error, g_steal_pointer(&reason));
         }
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return ok;
 }
 
@@ -577,22 +578,22 @@ void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error
 {
     LpmSession *session = thread->session;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     if (session->current == thread) {
         session->rx_bad++;
         fail_locked(session, lpm_error_number(error), error->message);
     }
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }
 
 void lpm_session_link_append_fail(struct lpm_link_thread *thread)
 {
     LpmSession *session = thread->session;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     g_autoptr(LpmFrame) fail = lpm_frame_fail(session->failed, session->failed_cause);
 
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     lpm_session_link_append(thread, fail);
 }
 
@@ -600,10 +601,10 @@ gboolean lpm_session_link_failed(struct lpm_link_thread *thread)
 {
     LpmSession *session = thread->session;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     gboolean failed = session->failed && !session->failed_by_peer && session->current == thread;
 
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return failed;
 }
 
@@ -611,27 +612,27 @@ gboolean lpm_session_link_wanted(struct lpm_link_thread *thread)
 {
     LpmSession *session = thread->session;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     gboolean wanted = !session->stopped && session->current == thread;
 
     thread->kicked = FALSE;
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
     return wanted;
 }
 
 void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent)
 {
-    g_mutex_lock(&thread->session->lock);
+    pthread_mutex_lock(&thread->session->lock);
     thread->session->rx_bytes += received;
     thread->session->tx_bytes += sent;
-    g_mutex_unlock(&thread->session->lock);
+    pthread_mutex_unlock(&thread->session->lock);
 }
 
 void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
 {
     LpmSession *session = thread->session;
 
-    g_mutex_lock(&session->lock);
+    pthread_mutex_lock(&session->lock);
     if (session->current == thread || !session->current) {
         session->current = NULL;
         if (cause) {
@@ -643,5 +644,5 @@ void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
     }
     thread->finished = TRUE;
     changed(session);
-    g_mutex_unlock(&session->lock);
+    pthread_mutex_unlock(&session->lock);
 }

@@ -247,9 +247,9 @@ static void test_program_gone(void **state)
     pair_until_state(pair, LPM_SIDE_SOURCE, LPM_CHANNEL_DATA, LPM_CHANNEL_CLOSED, 20);
     assert_int_equal(recv(source->program[LPM_CHANNEL_DATA], &byte, 1, 0), 0);
     assert_int_equal(source->failed, 0);
-    close(unread[0]);
     close(unread[1]);
     flow_finish(&there);
+    close(unread[0]);
     pair_free(pair);
 }
 

@@ -133,5 +133,6 @@ int main(void)
         cmocka_unit_test(test_garbage),
     };
 
+    (void)lpm_error_quark(); /* before there are threads */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
