@@ -2,9 +2,9 @@
  * Copyright 2026 The OpenLPM authors */
 /*
  * Frames from the network. With an even first byte the rest is the bytes as they come; with an odd
- * one each header's magic and checksum are made right on the way, so that what lies behind is reached.
- * The frames must be the same however the bytes are cut, and go through the bodies' parsers and
- * a channel's bookkeeping, whose bounds are checked.
+ * one each header's magic and checksum are made right on the way, so that what lies behind is
+ * reached. The frames must be the same however the bytes are cut, and go through the bodies'
+ * parsers and a channel's bookkeeping, whose bounds are checked.
  */
 #include "transport/bytes.h"
 #include "transport/channel.h"
@@ -129,7 +129,8 @@ static guint64 decode(const guint8 *data, gsize size, gsize piece)
         data += taken;
         size -= taken;
         if (frame) {
-            seen = seen * 31 + frame->type + frame->sequence + lpm_checksum(frame->body, frame->length);
+            seen = seen * 31 + frame->type + frame->sequence +
+                   lpm_checksum(frame->body, frame->length);
             going = handle(frame, &inbox, &outbox);
         }
     }

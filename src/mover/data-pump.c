@@ -136,7 +136,8 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
     while (done < slot->length) {
         struct lpm_stream_event event;
 
-        done += lpm_stream_parser_step(data->parser, slot->data + done, slot->length - done, &event);
+        done +=
+            lpm_stream_parser_step(data->parser, slot->data + done, slot->length - done, &event);
         add_event(data, &event);
         if (lpm_batch_full(data->batch))
             send_batch(data);

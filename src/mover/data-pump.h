@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * The data channel: at the source QEMU's stream is read, parsed, batched, compressed and sent, and the
- * return path written; at the target the reverse. Threads: source reader, encoder, return-path writer;
- * target decoder and writer, return-path reader. Any function from any thread.
+ * The data channel: at the source QEMU's stream is read, parsed, batched, compressed and sent, and
+ * the return path written; at the target the reverse. Threads: source reader, encoder, return-path
+ * writer; target decoder and writer, return-path reader. Any function from any thread.
  */
 #ifndef LPM_MOVER_DATA_PUMP_H
 #define LPM_MOVER_DATA_PUMP_H
@@ -16,8 +16,8 @@ typedef struct lpm_data_pump LpmDataPump;
 
 struct lpm_data_facts {
     struct lpm_stream_info stream; /* the source's; all 0 at the target */
-    guint64 hash_bytes;            /* of the forward stream: read at the source, written at the target */
-    char hash[33];                 /* XXH3-128 of them, hexadecimal; "" while there are none */
+    guint64 hash_bytes; /* of the forward stream: read at the source, written at the target */
+    char hash[33];      /* XXH3-128 of them, hexadecimal; "" while there are none */
 };
 
 /* Starts. `method` and `level` are used by the source. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * The socket to a local program (QEMU or libvirtd) of one channel: it appears when lpmd attaches it or
- * when the program connects, one thread reads it, one writes it, and it is closed when both have
+ * The socket to a local program (QEMU or libvirtd) of one channel: it appears when lpmd attaches it
+ * or when the program connects, one thread reads it, one writes it, and it is closed when both have
  * ended. Any thread.
  */
 #ifndef LPM_MOVER_ENDPOINT_H

@@ -62,14 +62,14 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                         json_pack("{s:I, s:I, s:I}", "packets", (json_int_t)state->transmit.packets,
                                   "bytes", (json_int_t)state->transmit.bytes, "errors",
                                   (json_int_t)state->transmit.errors));
-    json_object_set_new(
-        stats, "receive",
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "packets", (json_int_t)state->receive.packets,
-                  "bytes", (json_int_t)state->receive.bytes, "errors",
-                  (json_int_t)state->transmit.errors, "bad_packets",
-                  (json_int_t)state->receive.bad_packets, "no_buffers",
-                  (json_int_t)state->receive.no_buffers, "duplicates",
-                  (json_int_t)state->receive.duplicates));
+    json_object_set_new(stats, "receive",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "packets",
+                                  (json_int_t)state->receive.packets, "bytes",
+                                  (json_int_t)state->receive.bytes, "errors",
+                                  (json_int_t)state->transmit.errors, "bad_packets",
+                                  (json_int_t)state->receive.bad_packets, "no_buffers",
+                                  (json_int_t)state->receive.no_buffers, "duplicates",
+                                  (json_int_t)state->receive.duplicates));
     json_object_set_new(
         stats, "streams",
         json_pack("[o, o]",
@@ -77,11 +77,10 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                   stream_stats(mover, LPM_CHANNEL_DATA, &state->channels[LPM_CHANNEL_DATA],
                                memory_left(info))));
     json_object_set_new(stats, "links", link_stats(state));
-    json_object_set_new(stats, "pages",
-                        json_pack("{s:I, s:I, s:I}", "sent",
-                                  (json_int_t)(info->pages_normal + info->pages_encoded), "zero",
-                                  (json_int_t)info->pages_zero, "resent",
-                                  (json_int_t)info->pages_resent));
+    json_object_set_new(
+        stats, "pages",
+        json_pack("{s:I, s:I, s:I}", "sent", (json_int_t)(info->pages_normal + info->pages_encoded),
+                  "zero", (json_int_t)info->pages_zero, "resent", (json_int_t)info->pages_resent));
     json_object_set_new(stats, "iteration", json_integer((json_int_t)info->rounds));
     json_object_set_new(stats, "stream",
                         json_pack("{s:s, s:I, s:b, s:s?}", "phase",
@@ -103,8 +102,8 @@ json_t *lpm_mover_stats(LpmMover *mover)
         mover->start.migration, "partition", mover->start.partition, "side",
         lpm_side_name(mover->side), "pid", (int)getpid(), "elapsed_ms",
         (json_int_t)((lpm_monotonic_us() - since) / 1000), "cpu_us", cpu_us(), "operations",
-        "maximum", 1, "active", mover->started && !mover->told.ended && !mover->told.failed, "types",
-        "pre-copy", "post-copy");
+        "maximum", 1, "active", mover->started && !mover->told.ended && !mover->told.failed,
+        "types", "pre-copy", "post-copy");
 
     if (mover->started) {
         lpm_session_get_state(mover->session, &state);

@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A link that broke is asked for again after this, so that two sides that cannot agree do not spin. */
+/* A link that broke is asked for again after this, so that two sides that cannot agree do not spin.
+ */
 #define NEED_LINK_AFTER_US (200 * 1000)
 
 void lpm_mover_send(LpmMover *mover, const LpmMoverEvent *event)
@@ -72,9 +73,8 @@ static void tell_finish(LpmMover *mover)
     struct lpm_rpc_finish finish;
 
     lpm_rpc_pump_finish(mover->rpc, &finish);
-    LpmMoverEvent event = {.type = LPM_MOVER_FINISH_HELD,
-                           .status = finish.status,
-                           .cancelled = finish.cancelled};
+    LpmMoverEvent event = {
+        .type = LPM_MOVER_FINISH_HELD, .status = finish.status, .cancelled = finish.cancelled};
 
     if (finish.state == LPM_FINISH_HELD && mover->told.finish != LPM_FINISH_HELD)
         lpm_mover_send(mover, &event);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * One mover: the control socket, the session and its two channels. Runs in the main thread; the other
- * threads only make it look (mover.c: note_change).
+ * One mover: the control socket, the session and its two channels. Runs in the main thread; the
+ * other threads only make it look (mover.c: note_change).
  */
 #ifndef LPM_MOVER_MOVER_H
 #define LPM_MOVER_MOVER_H
@@ -25,9 +25,9 @@ struct lpm_told {
 typedef struct lpm_mover {
     enum lpm_side side; /* of the command line; START must agree */
     gint64 born_us, started_us;
-    int listen_fd;                      /* where lpmd connects */
-    lpm_fd control_fd;                  /* to lpmd, or -1 */
-    lpm_fd wake_fd;                     /* eventfd */
+    int listen_fd;                        /* where lpmd connects */
+    lpm_fd control_fd;                    /* to lpmd, or -1 */
+    lpm_fd wake_fd;                       /* eventfd */
     lpm_fd program_fd[LPM_CHANNEL_COUNT]; /* source: listening, until the program came */
     gboolean quit;
     struct lpm_told told;

@@ -82,8 +82,7 @@ gboolean lpm_pump_write_all(int fd, const void *data, gsize length)
     return TRUE;
 }
 
-enum lpm_delivery lpm_pump_deliver_raw(gpointer user, int fd, const LpmFrame *frame,
-                                       GError **error)
+enum lpm_delivery lpm_pump_deliver_raw(gpointer user, int fd, const LpmFrame *frame, GError **error)
 {
     (void)user;
     if (!lpm_frame_verify(frame, error))
@@ -116,8 +115,7 @@ static gboolean handle(const struct lpm_pump *pump, const LpmFrame *frame, int *
         break;
     case LPM_FRAME_CLOSE:
     case LPM_FRAME_RESET:
-        lpm_endpoint_shutdown(pump->endpoint,
-                              frame->type == LPM_FRAME_CLOSE ? SHUT_WR : SHUT_RDWR);
+        lpm_endpoint_shutdown(pump->endpoint, frame->type == LPM_FRAME_CLOSE ? SHUT_WR : SHUT_RDWR);
         if (*fd >= 0)
             lpm_endpoint_write_done(pump->endpoint, frame->type == LPM_FRAME_CLOSE
                                                         ? NULL

@@ -2,8 +2,8 @@
  * Copyright 2026 The OpenLPM authors */
 /*
  * What the four pumps of a mover have in common: a reader moves bytes from a local program's socket
- * into the session, a writer moves frames from the session to it. Each runs in a thread of its own until
- * its direction has ended or the session is over.
+ * into the session, a writer moves frames from the session to it. Each runs in a thread of its own
+ * until its direction has ended or the session is over.
  */
 #ifndef LPM_MOVER_PUMP_H
 #define LPM_MOVER_PUMP_H
@@ -24,8 +24,8 @@ struct lpm_pump {
 /* Waits for the program's socket; the source says OPEN. -1: over. */
 int lpm_pump_begin_reading(const struct lpm_pump *pump);
 
-/* Waits until `fd` can be read, then takes up to `room` bytes within the window into `data`. Returns how
- * many, all of them reserved; 0: the direction has ended and nothing is reserved: call
+/* Waits until `fd` can be read, then takes up to `room` bytes within the window into `data`.
+ * Returns how many, all of them reserved; 0: the direction has ended and nothing is reserved: call
  * lpm_pump_end_reading with `*failure` (errno, or 0 at end of file) once all is pushed. */
 gsize lpm_pump_read(const struct lpm_pump *pump, int fd, guint8 *data, gsize room, int *failure);
 void lpm_pump_end_reading(const struct lpm_pump *pump, int failure);

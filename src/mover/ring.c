@@ -12,7 +12,8 @@ struct lpm_ring {
     gboolean ended, closed;
     gboolean idle; /* the link has nothing to do */
 
-    /* slot put % SLOTS is the producer's, slot released % SLOTS the consumer's while it holds one */
+    /* slot put % SLOTS is the producer's, slot released % SLOTS the consumer's while it holds one
+     */
     struct lpm_ring_slot slots[LPM_RING_SLOTS];
 };
 
@@ -67,8 +68,7 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
     enum lpm_ring_result result = LPM_RING_END;
 
     pthread_mutex_lock(&ring->lock);
-    while (!ring->closed && !ring->ended && ring->put == ring->released &&
-           !(holding && ring->idle))
+    while (!ring->closed && !ring->ended && ring->put == ring->released && !(holding && ring->idle))
         pthread_cond_wait(&ring->moved, &ring->lock);
     if (ring->closed) {
         result = LPM_RING_CLOSED;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * A bounded queue of buffers between the thread that reads QEMU's socket and the one that encodes, so
- * that reading overlaps compressing. It also tells the encoder when it should send what it holds:
- * when there is nothing more to read at the moment and the link has nothing else to do.
+ * A bounded queue of buffers between the thread that reads QEMU's socket and the one that encodes,
+ * so that reading overlaps compressing. It also tells the encoder when it should send what it
+ * holds: when there is nothing more to read at the moment and the link has nothing else to do.
  *
  * One producer, one consumer; `drained` and `close` from any thread.
  */

@@ -80,7 +80,8 @@ static void read_piece(LpmRpcPump *rpc, int fd, const struct lpm_rpc_piece *piec
     if (piece->type == LPM_RPC_HEADER && lpm_rpc_is_keepalive(&piece->header)) {
         if (lpm_rpc_is_ping(&piece->header)) {
             lpm_rpc_pong(pong);
-            write_message(rpc, fd, pong, sizeof(pong)); /* if it fails, reading or writing will too */
+            write_message(rpc, fd, pong,
+                          sizeof(pong)); /* if it fails, reading or writing will too */
         }
         return;
     }
@@ -96,7 +97,8 @@ static void push_forward(LpmRpcPump *rpc)
 {
     for (guint done = 0; done < rpc->forward->len; done += CHUNK)
         lpm_session_push(rpc->pump.session,
-                         lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_RPC, rpc->forward->data + done,
+                         lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_RPC,
+                                           rpc->forward->data + done,
                                            MIN(CHUNK, rpc->forward->len - done)));
     g_byte_array_set_size(rpc->forward, 0);
 }

@@ -2,7 +2,8 @@
  * Copyright 2026 The OpenLPM authors */
 /*
  * The rpc channel: carries libvirt's messages, answers its keepalive, and at the source holds the
- * reply to Finish (docs/mover-protocol.md, "RPC channel"). Two threads. Any function from any thread.
+ * reply to Finish (docs/mover-protocol.md, "RPC channel"). Two threads. Any function from any
+ * thread.
  */
 #ifndef LPM_MOVER_RPC_PUMP_H
 #define LPM_MOVER_RPC_PUMP_H

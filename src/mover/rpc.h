@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * The framing of libvirt's RPC, one direction: bytes in, pieces of messages out. It never reads, holds
- * at most one header, and never fails: what is not of this form is handed out as it is, and so is
- * everything after it. One thread at a time.
+ * The framing of libvirt's RPC, one direction: bytes in, pieces of messages out. It never reads,
+ * holds at most one header, and never fails: what is not of this form is handed out as it is, and
+ * so is everything after it. One thread at a time.
  */
 #ifndef LPM_MOVER_RPC_H
 #define LPM_MOVER_RPC_H

@@ -68,8 +68,8 @@ gboolean lpm_sandbox_enter(const char *root, const char *user, GError **error)
 
 #ifdef UNDER_SANITIZER
 
-/* A sanitizer's runtime needs calls that a mover must not have; such a build is for tests only. To look
- * for leaks it would have to trace the process, which nobody can. */
+/* A sanitizer's runtime needs calls that a mover must not have; such a build is for tests only. To
+ * look for leaks it would have to trace the process, which nobody can. */
 const char *__asan_default_options(void);
 
 const char *__asan_default_options(void)
@@ -88,39 +88,85 @@ gboolean lpm_sandbox_filter(GError **error)
 /* Allowed whatever the arguments. No call here makes a descriptor out of a name or an address. */
 static const int allowed[] = {
     /* moving bytes */
-    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(recvfrom),
-    SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(recv), SCMP_SYS(send),
-    SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(_newselect), SCMP_SYS(select), SCMP_SYS(pselect6),
-    SCMP_SYS(close), SCMP_SYS(shutdown), SCMP_SYS(accept4), SCMP_SYS(eventfd2),
-    SCMP_SYS(setsockopt), SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername),
-    SCMP_SYS(fcntl), SCMP_SYS(fcntl64), SCMP_SYS(fstat), SCMP_SYS(lseek),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendto),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(recv),
+    SCMP_SYS(send),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(_newselect),
+    SCMP_SYS(select),
+    SCMP_SYS(pselect6),
+    SCMP_SYS(close),
+    SCMP_SYS(shutdown),
+    SCMP_SYS(accept4),
+    SCMP_SYS(eventfd2),
+    SCMP_SYS(setsockopt),
+    SCMP_SYS(getsockopt),
+    SCMP_SYS(getsockname),
+    SCMP_SYS(getpeername),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(fcntl64),
+    SCMP_SYS(fstat),
+    SCMP_SYS(lseek),
     /* threads and memory */
-    SCMP_SYS(futex), SCMP_SYS(futex_time64), SCMP_SYS(set_robust_list), SCMP_SYS(rseq),
-    SCMP_SYS(sched_yield), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_getattr),
-    SCMP_SYS(sched_setattr), SCMP_SYS(brk), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise),
-    SCMP_SYS(membarrier), SCMP_SYS(restart_syscall),
+    SCMP_SYS(futex),
+    SCMP_SYS(futex_time64),
+    SCMP_SYS(set_robust_list),
+    SCMP_SYS(rseq),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(sched_getattr),
+    SCMP_SYS(sched_setattr),
+    SCMP_SYS(brk),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(membarrier),
+    SCMP_SYS(restart_syscall),
     /* clocks, figures, random numbers */
-    SCMP_SYS(clock_gettime), SCMP_SYS(clock_gettime64), SCMP_SYS(gettimeofday),
-    SCMP_SYS(clock_nanosleep), SCMP_SYS(clock_nanosleep_time64), SCMP_SYS(nanosleep),
-    SCMP_SYS(getrusage), SCMP_SYS(getrandom), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(getuid),
-    SCMP_SYS(geteuid), SCMP_SYS(uname), SCMP_SYS(time),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_gettime64),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(clock_nanosleep_time64),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(uname),
+    SCMP_SYS(time),
     /* signals to itself, and the end */
-    SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigreturn),
-    SCMP_SYS(sigaltstack), SCMP_SYS(exit), SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sigreturn),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 };
 
-/* Libraries try these and live without. clone3 passes its flags in memory, where a filter cannot look:
- * "not there" makes the C library use clone. */
+/* Libraries try these and live without. clone3 passes its flags in memory, where a filter cannot
+ * look: "not there" makes the C library use clone. */
 static const struct {
     int call;
     int answer;
 } refused[] = {
-    {SCMP_SYS(clone3), ENOSYS},     {SCMP_SYS(open), ENOENT},       {SCMP_SYS(openat), ENOENT},
-    {SCMP_SYS(stat), ENOENT},       {SCMP_SYS(newfstatat), ENOENT}, {SCMP_SYS(statx), ENOENT},
-    {SCMP_SYS(access), ENOENT},     {SCMP_SYS(faccessat), ENOENT},  {SCMP_SYS(faccessat2), ENOENT},
-    {SCMP_SYS(readlink), ENOENT},   {SCMP_SYS(readlinkat), ENOENT}, {SCMP_SYS(prctl), EPERM},
-    {SCMP_SYS(socket), EPERM},      {SCMP_SYS(connect), EPERM},     {SCMP_SYS(ioctl), ENOTTY},
-    {SCMP_SYS(prlimit64), EPERM},   {SCMP_SYS(sysinfo), EPERM},
+    {SCMP_SYS(clone3), ENOSYS},   {SCMP_SYS(open), ENOENT},       {SCMP_SYS(openat), ENOENT},
+    {SCMP_SYS(stat), ENOENT},     {SCMP_SYS(newfstatat), ENOENT}, {SCMP_SYS(statx), ENOENT},
+    {SCMP_SYS(access), ENOENT},   {SCMP_SYS(faccessat), ENOENT},  {SCMP_SYS(faccessat2), ENOENT},
+    {SCMP_SYS(readlink), ENOENT}, {SCMP_SYS(readlinkat), ENOENT}, {SCMP_SYS(prctl), EPERM},
+    {SCMP_SYS(socket), EPERM},    {SCMP_SYS(connect), EPERM},     {SCMP_SYS(ioctl), ENOTTY},
+    {SCMP_SYS(prlimit64), EPERM}, {SCMP_SYS(sysinfo), EPERM},
 };
 
 /* 0, or a negative error number. */

@@ -37,8 +37,8 @@ gboolean lpm_outbox_ack(struct lpm_outbox *outbox, guint64 next, GError **error)
 
     if (next > unsent)
         return lpm_fail(error, LPM_E_PROTOCOL,
-                        "frames up to %" G_GUINT64_FORMAT " are acknowledged, only %" G_GUINT64_FORMAT
-                        " were sent",
+                        "frames up to %" G_GUINT64_FORMAT
+                        " are acknowledged, only %" G_GUINT64_FORMAT " were sent",
                         next, unsent);
     while (outbox->head && outbox->head->sequence < next) {
         LpmFrame *frame = outbox->head;
@@ -62,8 +62,8 @@ gboolean lpm_outbox_rewind(struct lpm_outbox *outbox, guint64 next, GError **err
 
     if (next < outbox->told || next > outbox->next)
         return lpm_fail(error, LPM_E_PROTOCOL,
-                        "the other mover expects frame %" G_GUINT64_FORMAT ", which is not between %"
-                        G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT,
+                        "the other mover expects frame %" G_GUINT64_FORMAT
+                        ", which is not between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT,
                         next, outbox->told, outbox->next);
     while (frame && frame->sequence < next)
         frame = frame->next;
@@ -154,18 +154,18 @@ gboolean lpm_inbox_put(struct lpm_inbox *inbox, LpmFrame *frame, guint64 window,
 {
     g_autoptr(LpmFrame) owned = frame;
 
-    if (frame->sequence < inbox->expected ||
-        g_hash_table_lookup(inbox->ahead, &frame->sequence)) {
+    if (frame->sequence < inbox->expected || g_hash_table_lookup(inbox->ahead, &frame->sequence)) {
         inbox->duplicates++;
         return TRUE;
     }
     if (inbox->held + frame->original > window + LPM_FRAME_ORIGINAL_MAX ||
         inbox->frames >= LPM_CHANNEL_FRAMES_MAX ||
         frame->sequence - inbox->delivered >= LPM_CHANNEL_FRAMES_MAX)
-        return lpm_fail(error, LPM_E_PROTOCOL,
-                        "the other mover sends more on channel '%s' than the window of %"
-                        G_GUINT64_FORMAT " bytes allows",
-                        lpm_channel_name(frame->channel), window);
+        return lpm_fail(
+            error, LPM_E_PROTOCOL,
+            "the other mover sends more on channel '%s' than the window of %" G_GUINT64_FORMAT
+            " bytes allows",
+            lpm_channel_name(frame->channel), window);
     gboolean ahead = frame->sequence != inbox->expected;
 
     if (!ahead && !append(inbox, frame, error))

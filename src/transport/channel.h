@@ -16,16 +16,16 @@
 /* Sending half. Frames stay in the list from push to ack; `unsent` points into it. */
 struct lpm_outbox {
     LpmFrame *head, *tail;
-    LpmFrame *unsent;   /* the first frame not yet given to the link in use, or NULL */
-    guint64 next;       /* number of the next frame pushed */
-    guint64 acked;      /* every frame below it is acknowledged */
-    guint64 told;       /* highest number the other side said it expects, in an ACK or HELLO */
-    guint64 used;       /* original bytes reserved, waiting or unacknowledged */
-    guint frames;       /* in the list */
-    guint64 original;   /* original bytes pushed, in total */
-    guint64 encoded;    /* bytes of bodies pushed, in total */
+    LpmFrame *unsent; /* the first frame not yet given to the link in use, or NULL */
+    guint64 next;     /* number of the next frame pushed */
+    guint64 acked;    /* every frame below it is acknowledged */
+    guint64 told;     /* highest number the other side said it expects, in an ACK or HELLO */
+    guint64 used;     /* original bytes reserved, waiting or unacknowledged */
+    guint frames;     /* in the list */
+    guint64 original; /* original bytes pushed, in total */
+    guint64 encoded;  /* bytes of bodies pushed, in total */
     guint64 original_acked;
-    guint64 stalls;     /* times that somebody had to wait for room */
+    guint64 stalls;                 /* times that somebody had to wait for room */
     gboolean opened, closed, reset; /* which of OPEN, CLOSE, RESET were pushed */
 };
 
@@ -59,7 +59,8 @@ struct lpm_inbox {
 
 void lpm_inbox_init(struct lpm_inbox *inbox);
 void lpm_inbox_clear(struct lpm_inbox *inbox);
-/* Takes `frame` over in every case. FALSE (LPM_E_PROTOCOL): more than `window` or out of grammar. */
+/* Takes `frame` over in every case. FALSE (LPM_E_PROTOCOL): more than `window` or out of grammar.
+ */
 gboolean lpm_inbox_put(struct lpm_inbox *inbox, LpmFrame *frame, guint64 window, GError **error);
 /* The next frame to deliver, or NULL. The caller owns it and gives it to lpm_inbox_delivered. */
 LpmFrame *lpm_inbox_take(struct lpm_inbox *inbox);

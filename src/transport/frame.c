@@ -135,12 +135,14 @@ static gboolean decode_header(LpmFrameDecoder *decoder, GError **error)
         return lpm_fail(error, LPM_E_PROTOCOL, "a frame begins with %08x instead of %08x",
                         lpm_get_be32(in), LPM_FRAME_MAGIC);
     if (lpm_get_be64(in + 32) != lpm_checksum(in, 32))
-        return lpm_fail(error, LPM_E_DATA_DAMAGED, "the header of a frame does not match its checksum");
+        return lpm_fail(error, LPM_E_DATA_DAMAGED,
+                        "the header of a frame does not match its checksum");
     if (!header_plausible(&header))
-        return lpm_fail(error, LPM_E_PROTOCOL,
-                        "a frame of type %u on channel %u with flags %u, %u original bytes and a body "
-                        "of %u is not possible",
-                        header.type, header.channel, header.flags, header.original, header.length);
+        return lpm_fail(
+            error, LPM_E_PROTOCOL,
+            "a frame of type %u on channel %u with flags %u, %u original bytes and a body "
+            "of %u is not possible",
+            header.type, header.channel, header.flags, header.original, header.length);
     decoder->frame = lpm_frame_new(header.length);
     *decoder->frame = header;
     decoder->have = 0;

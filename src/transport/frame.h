@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * Frames of docs/mover-protocol.md: headers to bytes and back, and an incremental decoder (bytes in,
- * frames out; it never reads). What it is fed is untrusted; it holds one frame at most.
+ * Frames of docs/mover-protocol.md: headers to bytes and back, and an incremental decoder (bytes
+ * in, frames out; it never reads). What it is fed is untrusted; it holds one frame at most.
  */
 #ifndef LPM_TRANSPORT_FRAME_H
 #define LPM_TRANSPORT_FRAME_H
@@ -69,10 +69,11 @@ LpmFrameDecoder *lpm_frame_decoder_new(void);
 void lpm_frame_decoder_free(LpmFrameDecoder *decoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmFrameDecoder, lpm_frame_decoder_free)
 
-/* Takes bytes from `data`, `*taken` of them; `*frame` is set to a whole frame (the caller owns it) or
- * NULL when more bytes are needed. Call again with the rest while some is left. FALSE if the bytes
- * are no frame (LPM_E_PROTOCOL) or the header is damaged (LPM_E_DATA_DAMAGED): the decoder is of no use
- * any more. Control frames are verified; the bodies of others are not (see lpm_frame_verify). */
+/* Takes bytes from `data`, `*taken` of them; `*frame` is set to a whole frame (the caller owns it)
+ * or NULL when more bytes are needed. Call again with the rest while some is left. FALSE if the
+ * bytes are no frame (LPM_E_PROTOCOL) or the header is damaged (LPM_E_DATA_DAMAGED): the decoder is
+ * of no use any more. Control frames are verified; the bodies of others are not (see
+ * lpm_frame_verify). */
 gboolean lpm_frame_decoder_step(LpmFrameDecoder *decoder, const guint8 *data, gsize length,
                                 gsize *taken, LpmFrame **frame, GError **error);
 

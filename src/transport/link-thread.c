@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * The thread of one link: handshake, then a loop of filling, writing, reading and waiting. It is the
- * only one that touches the link, so the TLS library needs no lock. Nothing in it waits but the poll.
+ * The thread of one link: handshake, then a loop of filling, writing, reading and waiting. It is
+ * the only one that touches the link, so the TLS library needs no lock. Nothing in it waits but the
+ * poll.
  */
 #include "base/clock.h"
 #include "base/error.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * A link: one connection between two movers, made of a descriptor and a variant of how its bytes are
- * protected. Variants: lpm_link_tls (TLS 1.3, pre-shared key) and lpm_link_plain (as they are; for
- * tests, never offered by a program). Non-blocking; a link belongs to one thread at a time.
+ * A link: one connection between two movers, made of a descriptor and a variant of how its bytes
+ * are protected. Variants: lpm_link_tls (TLS 1.3, pre-shared key) and lpm_link_plain (as they are;
+ * for tests, never offered by a program). Non-blocking; a link belongs to one thread at a time.
  */
 #ifndef LPM_TRANSPORT_LINK_H
 #define LPM_TRANSPORT_LINK_H
@@ -28,12 +28,14 @@ struct lpm_link_secret {
 
 struct lpm_link_ops {
     const char *name;
-    /* A link over `fd` (taken over, also on error), made non-blocking. `server`: the accepting side. */
+    /* A link over `fd` (taken over, also on error), made non-blocking. `server`: the accepting
+     * side. */
     gpointer (*open)(int fd, gboolean server, const struct lpm_link_secret *secret, GError **error);
     enum lpm_link_result (*handshake)(gpointer link, GError **error);
     /* Which of POLLIN and POLLOUT an AGAIN of the handshake waits for. */
     short (*handshake_events)(gpointer link);
-    /* `*done` bytes moved when OK. A write that said AGAIN must be repeated with the same bytes first. */
+    /* `*done` bytes moved when OK. A write that said AGAIN must be repeated with the same bytes
+     * first. */
     enum lpm_link_result (*read)(gpointer link, void *data, gsize length, gsize *done,
                                  GError **error);
     enum lpm_link_result (*write)(gpointer link, const void *data, gsize length, gsize *done,

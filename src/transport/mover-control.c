@@ -12,8 +12,8 @@ static const char *const side_names[] = {"source", "target"};
 static const char *const need_names[] = {"link", "rpc", "data"};
 static const char *const state_names[] = {"none", "open", "eof", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
-static const char *const command_names[] = {"start",       "listen", "attach", "link", "release",
-                                            "fail-finish", "stats",  "quit"};
+static const char *const command_names[] = {"start",   "listen",      "attach", "link",
+                                            "release", "fail-finish", "stats",  "quit"};
 static const char *const event_names[] = {"hello",       "need",  "link",   "channel",
                                           "finish-held", "stats", "failed", "ended"};
 
@@ -101,7 +101,8 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
-        return lpm_fail(error, LPM_E_INTERNAL, "a mover's start message has a string that is not UTF-8");
+        return lpm_fail(error, LPM_E_INTERNAL,
+                        "a mover's start message has a string that is not UTF-8");
     return send_stolen(socket, message, -1, error);
 }
 
@@ -161,8 +162,8 @@ static gboolean bad_key(const json_t *message, const char *key, GError **error)
 {
     const char *name = json_string_value(json_object_get(message, "message"));
 
-    return lpm_fail(error, LPM_E_PROTOCOL,
-                    "the mover's message '%s' lacks a valid '%s'", name ? name : "(none)", key);
+    return lpm_fail(error, LPM_E_PROTOCOL, "the mover's message '%s' lacks a valid '%s'",
+                    name ? name : "(none)", key);
 }
 
 /* The string at `key` looked up in `names`. */

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * What lpmd and a mover say to each other: JSON objects {"message": NAME, ...}, one per packet, over
- * a unix SOCK_SEQPACKET socket on which the mover listens (descriptor 3 at its start). A newer
+ * What lpmd and a mover say to each other: JSON objects {"message": NAME, ...}, one per packet,
+ * over a unix SOCK_SEQPACKET socket on which the mover listens (descriptor 3 at its start). A newer
  * connection replaces the older. lpmd commands, the mover tells.
  *
  * What the mover tells is its state, not a history: whenever a fact changes it sends the message
  * of that fact, and to a new connection it sends HELLO and then every fact as it stands (each link
- * and channel state other than "none", each NEED that is not met yet, FINISH_HELD while the reply is
- * held, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a thing twice.
+ * and channel state other than "none", each NEED that is not met yet, FINISH_HELD while the reply
+ * is held, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a thing twice.
  *
  * Life of a mover: START once, then in any order LISTEN (source: rpc and data) and LINK; the target
- * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and for
- * a link with NEED link, at the start and each time the link is gone. NEED is said once per
- * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. QUIT ends the process at once, in
- * any state. SIGTERM does the same unless a session was started and has not ended or failed.
+ * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and
+ * for a link with NEED link, at the start and each time the link is gone. NEED is said once per
+ * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. QUIT ends the process at
+ * once, in any state. SIGTERM does the same unless a session was started and has not ended or
+ * failed.
  *
  * Functions: any thread, one at a time per socket. The sending ones block while the socket is full.
  */
@@ -51,7 +52,7 @@ typedef struct lpm_mover_start {
     enum lpm_side side;
     guint8 session[LPM_SESSION_ID_BYTES];
     guint8 psk[LPM_SESSION_PSK_BYTES];
-    guint64 backlog_bytes;  /* most original bytes unacknowledged, per channel and direction */
+    guint64 backlog_bytes;   /* most original bytes unacknowledged, per channel and direction */
     const char *compression; /* "zstd", "lz4", "none"; used by the source */
     gint compression_level;  /* of zstd */
     const char *migration;   /* id, for the log and statistics */
@@ -71,8 +72,8 @@ gboolean lpm_mover_send_link(int socket, gboolean server, int fd, GError **error
 /* Lets the held reply to Finish go, as it came. Said before the reply came, it is remembered. */
 gboolean lpm_mover_send_release(int socket, GError **error);
 /* Replaces the held reply by an error with this text: the source's libvirt then takes the
- * migration for failed and resumes its guest. Said before the reply came, it is remembered. The first
- * of release and fail-finish counts. */
+ * migration for failed and resumes its guest. Said before the reply came, it is remembered. The
+ * first of release and fail-finish counts. */
 gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **error);
 /* Asks for one LPM_MOVER_STATS. */
 gboolean lpm_mover_send_stats(int socket, GError **error);
@@ -98,7 +99,8 @@ enum lpm_channel_state {
     LPM_CHANNEL_NONE,   /* no socket yet */
     LPM_CHANNEL_OPEN,   /* connected */
     LPM_CHANNEL_EOF,    /* the local program will send no more; it may still be sent to */
-    LPM_CHANNEL_CLOSED, /* both directions ended and the socket is closed; cause: why, if abnormal */
+    LPM_CHANNEL_CLOSED, /* both directions ended and the socket is closed; cause: why, if abnormal
+                         */
 };
 
 /* Of the reply to Finish, at the source. */
@@ -126,7 +128,8 @@ typedef struct lpm_mover_event {
     enum lpm_channel channel;
     enum lpm_channel_state state;
     /* FINISH_HELD: status 0 is success, 1 an error of the target's libvirt; cancelled: the source's
-     * libvirt had given the migration up before it called Finish. Held in every case: release it. */
+     * libvirt had given the migration up before it called Finish. Held in every case: release it.
+     */
     gint status;
     gboolean cancelled;
     /* FAILED: a number of the catalogue (enum lpm_error_code) */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * TLS 1.3 with an external pre-shared key and (EC)DHE over a connected descriptor: no certificates, no
- * tickets, no other version. Both ends prove that they know the key, and a recorded session cannot
- * be read later by who learns it. Used blocking by the pairing of two lpmd, and non-blocking by
- * the movers' links. A session belongs to one thread at a time.
+ * TLS 1.3 with an external pre-shared key and (EC)DHE over a connected descriptor: no certificates,
+ * no tickets, no other version. Both ends prove that they know the key, and a recorded session
+ * cannot be read later by who learns it. Used blocking by the pairing of two lpmd, and non-blocking
+ * by the movers' links. A session belongs to one thread at a time.
  */
 #ifndef LPM_TRANSPORT_PSK_TLS_H
 #define LPM_TRANSPORT_PSK_TLS_H
@@ -13,11 +13,13 @@
 
 typedef struct lpm_psk_tls LpmPskTls;
 
-/* ---- blocking: the whole of each call ends within `timeout_ms`, whatever the other side does ---- */
+/* ---- blocking: the whole of each call ends within `timeout_ms`, whatever the other side does ----
+ */
 
 /* Handshakes over the connected socket `fd` (borrowed, must outlive the session; it becomes
  * non-blocking). The identity goes over the wire in clear; the key (16 to 64 bytes) is copied. NULL
- * with LPM_E_LINK_LOST: the other side went away, or one does not know the other's key or identity. */
+ * with LPM_E_LINK_LOST: the other side went away, or one does not know the other's key or identity.
+ */
 LpmPskTls *lpm_psk_tls_client(int fd, const char *identity, const guint8 *key, gsize key_length,
                               guint timeout_ms, GError **error);
 /* The same for the accepting side: one identity is known, any other fails. */
@@ -43,7 +45,8 @@ enum lpm_link_result lpm_psk_tls_write(LpmPskTls *tls, const void *data, gsize l
                                        GError **error);
 gboolean lpm_psk_tls_pending(LpmPskTls *tls);
 
-/* Says good-bye if that needs no waiting, wipes the key and frees. Does not close the descriptor. */
+/* Says good-bye if that needs no waiting, wipes the key and frees. Does not close the descriptor.
+ */
 void lpm_psk_tls_free(LpmPskTls *tls);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmPskTls, lpm_psk_tls_free)
 

@@ -18,16 +18,16 @@ struct lpm_link_thread {
     LpmSession *session;
     const struct lpm_link_ops *ops;
     gpointer link;
-    int fd;       /* the link's, for poll */
-    int wake_fd;  /* an eventfd: the session has something to send, or wants the thread to end */
+    int fd;      /* the link's, for poll */
+    int wake_fd; /* an eventfd: the session has something to send, or wants the thread to end */
     gboolean server;
     GThread *thread;
     /* guarded by the session's lock */
-    gboolean kicked;         /* wake_fd was written and not yet looked at */
+    gboolean kicked; /* wake_fd was written and not yet looked at */
     gboolean hello_received;
-    gboolean finished;       /* the thread is about to return: join it */
+    gboolean finished; /* the thread is about to return: join it */
     /* owned by the thread */
-    GByteArray *out;         /* bytes for the link; those before out_done are written */
+    GByteArray *out; /* bytes for the link; those before out_done are written */
     gsize out_done;
     LpmFrameDecoder *decoder;
     gint64 heard_us, ping_us;
@@ -49,9 +49,9 @@ struct lpm_session {
     gboolean drained[LPM_CHANNEL_COUNT];
     pthread_cond_t room[LPM_CHANNEL_COUNT];    /* outbox has room, or the session is over */
     pthread_cond_t arrival[LPM_CHANNEL_COUNT]; /* inbox has a frame, or the session is over */
-    guint64 peer_window;              /* of the last HELLO */
-    GPtrArray *threads;               /* of struct lpm_link_thread */
-    struct lpm_link_thread *current;  /* the link in use, or NULL */
+    guint64 peer_window;                       /* of the last HELLO */
+    GPtrArray *threads;                        /* of struct lpm_link_thread */
+    struct lpm_link_thread *current;           /* the link in use, or NULL */
     guint64 links;
     gint64 link_ended_us;
     char *link_cause;
@@ -59,7 +59,16 @@ struct lpm_session {
     guint64 tx_packets, tx_bytes, rx_packets, rx_bytes, rx_bad, link_errors;
 };
 
-/* ---- called by a link's thread ---- */
+/* ---- for both halves; the lock is held ---- */
+
+/* Makes the thread (NULL: nobody) look. */
+void lpm_session_kick_locked(struct lpm_link_thread *thread);
+void lpm_session_changed_locked(LpmSession *session);
+/* The first failure counts. */
+void lpm_session_fail_locked(LpmSession *session, int code, const char *cause);
+gboolean lpm_session_over_locked(const LpmSession *session);
+
+/* ---- called by a link's thread (session-link.c) ---- */
 
 /* The handshake is done: this link is the one in use from now on. `*hello` is the first frame to
  * send. FALSE: the session is over. */

@@ -31,8 +31,7 @@ LpmSession *lpm_session_new(const struct lpm_session_config *config)
     return session;
 }
 
-/* Wakes the thread of the link in use. Lock held. */
-static void kick(struct lpm_link_thread *thread)
+void lpm_session_kick_locked(struct lpm_link_thread *thread)
 {
     guint64 one = 1;
 
@@ -40,11 +39,11 @@ static void kick(struct lpm_link_thread *thread)
         return;
     thread->kicked = TRUE;
     if (write(thread->wake_fd, &one, sizeof(one)) < 0)
-        thread->kicked = FALSE; /* cannot happen to an eventfd that is read; the poll is timed anyway */
+        thread->kicked =
+            FALSE; /* cannot happen to an eventfd that is read; the poll is timed anyway */
 }
 
-/* Lock held. */
-static void changed(LpmSession *session)
+void lpm_session_changed_locked(LpmSession *session)
 {
     if (session->config.changed)
         session->config.changed(session->config.user);
@@ -60,12 +59,11 @@ static void wake_everybody(LpmSession *session)
             session->config.drained(session->config.user, (enum lpm_channel)i);
     }
     for (guint i = 0; i < session->threads->len; i++)
-        kick(session->threads->pdata[i]);
-    changed(session);
+        lpm_session_kick_locked(session->threads->pdata[i]);
+    lpm_session_changed_locked(session);
 }
 
-/* Lock held. */
-static void fail_locked(LpmSession *session, int code, const char *cause)
+void lpm_session_fail_locked(LpmSession *session, int code, const char *cause)
 {
     if (session->failed)
         return;
@@ -77,11 +75,11 @@ static void fail_locked(LpmSession *session, int code, const char *cause)
 void lpm_session_fail(LpmSession *session, int code, const char *cause)
 {
     pthread_mutex_lock(&session->lock);
-    fail_locked(session, code, cause);
+    lpm_session_fail_locked(session, code, cause);
     pthread_mutex_unlock(&session->lock);
 }
 
-static gboolean over(const LpmSession *session)
+gboolean lpm_session_over_locked(const LpmSession *session)
 {
     return session->stopped || session->failed;
 }
@@ -89,7 +87,7 @@ static gboolean over(const LpmSession *session)
 gboolean lpm_session_over(LpmSession *session)
 {
     pthread_mutex_lock(&session->lock);
-    gboolean result = over(session);
+    gboolean result = lpm_session_over_locked(session);
 
     pthread_mutex_unlock(&session->lock);
     return result;
@@ -199,7 +197,7 @@ gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GErr
     pthread_mutex_lock(&session->lock);
     g_ptr_array_add(session->threads, thread);
     thread->thread = g_thread_new("link", lpm_link_thread_run, thread);
-    changed(session);
+    lpm_session_changed_locked(session);
     pthread_mutex_unlock(&session->lock);
     return TRUE;
 }
@@ -212,7 +210,7 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
     gsize got = 0;
 
     pthread_mutex_lock(&session->lock);
-    while (!over(session)) {
+    while (!lpm_session_over_locked(session)) {
         guint64 window = MIN(session->config.window, session->peer_window);
 
         /* Half of the frames: the rest is for those that are cut from one reservation. */
@@ -240,7 +238,7 @@ void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize 
 static void push_locked(LpmSession *session, LpmFrame *frame)
 {
     lpm_outbox_push(&session->outbox[frame->channel], frame);
-    kick(session->current);
+    lpm_session_kick_locked(session->current);
 }
 
 void lpm_session_push(LpmSession *session, LpmFrame *frame)
@@ -269,7 +267,7 @@ void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_fr
     if (!*flag && !outbox->reset) {
         *flag = TRUE;
         push_locked(session, lpm_frame_new_raw(type, channel, NULL, 0));
-        changed(session);
+        lpm_session_changed_locked(session);
     }
     pthread_mutex_unlock(&session->lock);
 }
@@ -279,7 +277,7 @@ LpmFrame *lpm_session_take(LpmSession *session, enum lpm_channel channel)
     LpmFrame *frame = NULL;
 
     pthread_mutex_lock(&session->lock);
-    while (!over(session) && !(frame = lpm_inbox_take(&session->inbox[channel])))
+    while (!lpm_session_over_locked(session) && !(frame = lpm_inbox_take(&session->inbox[channel])))
         pthread_cond_wait(&session->arrival[channel], &session->lock);
     pthread_mutex_unlock(&session->lock);
     return frame;
@@ -291,9 +289,9 @@ void lpm_session_delivered(LpmSession *session, LpmFrame *frame)
 
     pthread_mutex_lock(&session->lock);
     lpm_inbox_delivered(&session->inbox[frame->channel], frame);
-    kick(session->current);
+    lpm_session_kick_locked(session->current);
     if (mark)
-        changed(session);
+        lpm_session_changed_locked(session);
     pthread_mutex_unlock(&session->lock);
 }
 
@@ -330,7 +328,8 @@ void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
     for (guint i = 0; i < session->threads->len; i++)
         winding_up |= !((struct lpm_link_thread *)session->threads->pdata[i])->finished;
     state->link_up = session->current && session->current->hello_received;
-    state->needs_link = !session->current && !winding_up && !over(session) && !complete;
+    state->needs_link =
+        !session->current && !winding_up && !lpm_session_over_locked(session) && !complete;
     state->links = session->links;
     state->link_ended_us = session->link_ended_us;
     state->link_cause = g_strdup(session->link_cause);
@@ -350,299 +349,4 @@ void lpm_session_state_clear(struct lpm_session_state *state)
 {
     g_clear_pointer(&state->link_cause, g_free);
     g_clear_pointer(&state->failed_cause, g_free);
-}
-
-/* ---- the links' threads ---- */
-
-gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello)
-{
-    LpmSession *session = thread->session;
-    struct lpm_hello words = {.side = session->config.side, .window = session->config.window};
-
-    memcpy(words.session, session->config.id, sizeof(words.session));
-    pthread_mutex_lock(&session->lock);
-    gboolean go_on = !session->stopped;
-
-    if (go_on) {
-        struct lpm_link_thread *old = session->current;
-
-        session->current = thread;
-        kick(old);
-        for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
-            words.next[i] = session->inbox[i].expected;
-            session->inbox[i].acked = G_MAXUINT64; /* so that an ACK goes out on this link */
-        }
-        changed(session);
-    }
-    pthread_mutex_unlock(&session->lock);
-    *hello = go_on ? lpm_frame_hello(&words) : NULL;
-    return go_on;
-}
-
-void lpm_session_link_append(struct lpm_link_thread *thread, const LpmFrame *frame)
-{
-    guint8 header[LPM_FRAME_HEADER_BYTES];
-
-    lpm_frame_encode_header(frame, header);
-    g_byte_array_append(thread->out, header, sizeof(header));
-    g_byte_array_append(thread->out, frame->body, frame->length);
-}
-
-/* Lock held. Appends ACK of the channels whose delivered number the other side does not know. */
-static void append_acks(LpmSession *session, struct lpm_link_thread *thread)
-{
-    guint64 next[LPM_CHANNEL_COUNT] = {0};
-    guint mask = 0;
-
-    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
-        struct lpm_inbox *inbox = &session->inbox[i];
-
-        if (inbox->acked == inbox->delivered)
-            continue;
-        mask |= 1u << i;
-        next[i] = inbox->acked = inbox->delivered;
-    }
-    if (!mask)
-        return;
-    g_autoptr(LpmFrame) ack = lpm_frame_ack(mask, next);
-
-    lpm_session_link_append(thread, ack);
-    session->tx_packets++;
-}
-
-/* Lock held. */
-static void append_channel(LpmSession *session, struct lpm_link_thread *thread, guint channel,
-                           gsize limit)
-{
-    const LpmFrame *frame;
-
-    while (thread->out->len < limit &&
-           (frame = lpm_outbox_take(&session->outbox[channel]))) {
-        lpm_session_link_append(thread, frame);
-        session->tx_packets++;
-        if (!session->outbox[channel].unsent && session->config.drained)
-            session->config.drained(session->config.user, (enum lpm_channel)channel);
-    }
-}
-
-enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
-{
-    LpmSession *session = thread->session;
-    enum lpm_fill result = LPM_FILL_GO_ON;
-
-    pthread_mutex_lock(&session->lock);
-    thread->kicked = FALSE;
-    if (over(session) || session->current != thread) {
-        result = LPM_FILL_END;
-    } else if (thread->hello_received) {
-        append_acks(session, thread);
-        append_channel(session, thread, LPM_CHANNEL_RPC, limit);
-        append_channel(session, thread, LPM_CHANNEL_DATA, limit);
-    }
-    pthread_mutex_unlock(&session->lock);
-    return result;
-}
-
-/* Lock held. */
-static gboolean on_hello(struct lpm_link_thread *thread, const LpmFrame *frame, GError **error)
-{
-    LpmSession *session = thread->session;
-    struct lpm_hello hello;
-
-    if (!lpm_frame_parse_hello(frame, &hello, error))
-        return FALSE;
-    if (thread->hello_received || hello.side == session->config.side ||
-        memcmp(hello.session, session->config.id, sizeof(hello.session)) != 0)
-        return lpm_fail(error, LPM_E_PROTOCOL, "the other mover's greeting is not of this session");
-    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
-        if (!lpm_outbox_rewind(&session->outbox[i], hello.next[i], error))
-            return FALSE;
-    if (hello.window < LPM_BACKLOG_MIN)
-        return lpm_fail(error, LPM_E_PROTOCOL,
-                        "the other mover offers a window of %" G_GUINT64_FORMAT " bytes", hello.window);
-    session->peer_window = hello.window;
-    thread->hello_received = TRUE;
-    session->links++;
-    changed(session);
-    return TRUE;
-}
-
-/* Lock held. */
-static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **error)
-{
-    guint64 next[LPM_CHANNEL_COUNT];
-    guint mask;
-
-    if (!lpm_frame_parse_ack(frame, &mask, next, error))
-        return FALSE;
-    for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
-        if (!(mask & 1u << i))
-            continue;
-        if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
-            return FALSE;
-        pthread_cond_broadcast(&session->room[i]);
-        if (!session->outbox[i].head && (session->outbox[i].closed || session->outbox[i].reset))
-            changed(session); /* this direction may be complete now */
-    }
-    return TRUE;
-}
-
-/* Lock held. */
-static gboolean on_ping(struct lpm_link_thread *thread, const LpmFrame *frame, GError **error)
-{
-    guint64 value;
-
-    if (!lpm_frame_parse_ping(frame, &value, error))
-        return FALSE;
-    if (frame->type == LPM_FRAME_PING) {
-        g_autoptr(LpmFrame) pong = lpm_frame_ping(LPM_FRAME_PONG, value);
-
-        lpm_session_link_append(thread, pong);
-        thread->session->tx_packets++;
-    } else {
-        thread->session->round_trip_us = (guint64)lpm_monotonic_us() - value;
-    }
-    return TRUE;
-}
-
-/* Lock held. */
-static gboolean on_fail(LpmSession *session, const LpmFrame *frame, GError **error)
-{
-    g_autofree char *cause = NULL, *text = NULL;
-    int code;
-
-    if (!lpm_frame_parse_fail(frame, &code, &cause, error))
-        return FALSE;
-    text = g_strdup_printf("the other mover: %s", cause);
-    session->failed_by_peer = !session->failed;
-    fail_locked(session, code, text);
-    return lpm_fail(error, (enum lpm_error_code)code, "%s", text);
-}
-
-/* Lock held. */
-static gboolean handle(struct lpm_link_thread *thread, LpmFrame *frame, GError **error)
-{
-    LpmSession *session = thread->session;
-    g_autoptr(LpmFrame) owned = frame;
-    guint channel = frame->channel;
-
-    if (!thread->hello_received && frame->type != LPM_FRAME_HELLO && frame->type != LPM_FRAME_FAIL)
-        return lpm_fail(error, LPM_E_PROTOCOL, "the other mover does not greet first");
-    switch (frame->type) {
-    case LPM_FRAME_HELLO:
-        return on_hello(thread, frame, error);
-    case LPM_FRAME_ACK:
-        return on_ack(session, frame, error);
-    case LPM_FRAME_PING:
-    case LPM_FRAME_PONG:
-        return on_ping(thread, frame, error);
-    case LPM_FRAME_FAIL:
-        return on_fail(session, frame, error);
-    default:
-        break;
-    }
-    gboolean first = !session->inbox[channel].opened;
-
-    if (!lpm_inbox_put(&session->inbox[channel], g_steal_pointer(&owned), session->config.window,
-                       error))
-        return FALSE;
-    pthread_cond_broadcast(&session->arrival[channel]);
-    if (first)
-        changed(session);
-    return TRUE;
-}
-
-gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame, GError **error)
-{
-    LpmSession *session = thread->session;
-    g_autoptr(GError) reason = NULL;
-    gboolean ok = TRUE;
-
-    pthread_mutex_lock(&session->lock);
-    if (session->current != thread || over(session)) {
-        lpm_frame_free(frame); /* what a replaced link still brings comes again on the new one */
-    } else {
-        session->rx_packets++;
-        ok = handle(thread, frame, &reason);
-        if (!ok) {
-            session->rx_bad += !session->failed;
-            fail_locked(session, lpm_error_number(reason), reason->message);
-            g_propagate_error(error, g_steal_pointer(&reason));
-        }
-    }
-    pthread_mutex_unlock(&session->lock);
-    return ok;
-}
-
-void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error)
-{
-    LpmSession *session = thread->session;
-
-    pthread_mutex_lock(&session->lock);
-    if (session->current == thread) {
-        session->rx_bad++;
-        fail_locked(session, lpm_error_number(error), error->message);
-    }
-    pthread_mutex_unlock(&session->lock);
-}
-
-void lpm_session_link_append_fail(struct lpm_link_thread *thread)
-{
-    LpmSession *session = thread->session;
-
-    pthread_mutex_lock(&session->lock);
-    g_autoptr(LpmFrame) fail = lpm_frame_fail(session->failed, session->failed_cause);
-
-    pthread_mutex_unlock(&session->lock);
-    lpm_session_link_append(thread, fail);
-}
-
-gboolean lpm_session_link_failed(struct lpm_link_thread *thread)
-{
-    LpmSession *session = thread->session;
-
-    pthread_mutex_lock(&session->lock);
-    gboolean failed = session->failed && !session->failed_by_peer && session->current == thread;
-
-    pthread_mutex_unlock(&session->lock);
-    return failed;
-}
-
-gboolean lpm_session_link_wanted(struct lpm_link_thread *thread)
-{
-    LpmSession *session = thread->session;
-
-    pthread_mutex_lock(&session->lock);
-    gboolean wanted = !session->stopped && session->current == thread;
-
-    thread->kicked = FALSE;
-    pthread_mutex_unlock(&session->lock);
-    return wanted;
-}
-
-void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent)
-{
-    pthread_mutex_lock(&thread->session->lock);
-    thread->session->rx_bytes += received;
-    thread->session->tx_bytes += sent;
-    pthread_mutex_unlock(&thread->session->lock);
-}
-
-void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
-{
-    LpmSession *session = thread->session;
-
-    pthread_mutex_lock(&session->lock);
-    if (session->current == thread || !session->current) {
-        session->current = NULL;
-        if (cause) {
-            g_free(session->link_cause);
-            session->link_cause = g_strdup(cause);
-            session->link_errors++;
-        }
-        session->link_ended_us = lpm_monotonic_us();
-    }
-    thread->finished = TRUE;
-    changed(session);
-    pthread_mutex_unlock(&session->lock);
 }

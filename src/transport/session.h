@@ -3,15 +3,15 @@
 /*
  * A session: two channels in both directions between two movers, over whatever links it is given.
  *
- * Theory of operation. What is pushed is numbered and kept until it is acknowledged; a link is only a
- * way to get it across, and when it breaks, the next one goes on where the other side says it is
- * (docs/mover-protocol.md). Each link has a thread, which handshakes, then makes its link the one in use,
- * then moves frames between its descriptor and the channels. Everything shared is guarded by one lock,
- * held for copies of at most one frame and never while waiting for a descriptor.
+ * Theory of operation. What is pushed is numbered and kept until it is acknowledged; a link is only
+ * a way to get it across, and when it breaks, the next one goes on where the other side says it is
+ * (docs/mover-protocol.md). Each link has a thread, which handshakes, then makes its link the one
+ * in use, then moves frames between its descriptor and the channels. Everything shared is guarded
+ * by one lock, held for copies of at most one frame and never while waiting for a descriptor.
  *
  * The owner's threads push and take. Those calls wait (for room, for frames) and return at once for
- * good when the session is stopped or has failed; so the way to end is: lpm_session_stop, join one's own
- * threads, lpm_session_free.
+ * good when the session is stopped or has failed; so the way to end is: lpm_session_stop, join
+ * one's own threads, lpm_session_free.
  *
  * Any function may be called from any thread, except new and free.
  */
@@ -44,8 +44,8 @@ void lpm_session_stop(LpmSession *session);
 /* Stops and frees. Nobody may be inside any other call. */
 void lpm_session_free(LpmSession *session);
 
-/* Gives the session a connection (taken over, also on error): `server` if we accepted it. It is used
- * once its handshake is done. FALSE: too many handshakes are under way already, or stopped. */
+/* Gives the session a connection (taken over, also on error): `server` if we accepted it. It is
+ * used once its handshake is done. FALSE: too many handshakes are under way already, or stopped. */
 gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GError **error);
 
 /* Waits until at least one byte of original data may be taken in, and reserves up to `most`.
@@ -55,11 +55,12 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
 void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize bytes);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
 void lpm_session_push(LpmSession *session, LpmFrame *frame);
-/* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits. */
+/* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits.
+ */
 void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_frame_type type);
 
-/* The next frame of the channel, in order; waits for it. The caller delivers it and gives it back to
- * lpm_session_delivered before it takes another. NULL when the session is over. */
+/* The next frame of the channel, in order; waits for it. The caller delivers it and gives it back
+ * to lpm_session_delivered before it takes another. NULL when the session is over. */
 LpmFrame *lpm_session_take(LpmSession *session, enum lpm_channel channel);
 /* The bytes of `frame` are where they belong: acknowledge. Takes the frame over. */
 void lpm_session_delivered(LpmSession *session, LpmFrame *frame);
@@ -70,29 +71,29 @@ void lpm_session_fail(LpmSession *session, int code, const char *cause);
 gboolean lpm_session_over(LpmSession *session);
 
 struct lpm_session_channel {
-    gboolean peer_opened;    /* the other side's program is there (or its frames came) */
-    gboolean sent_all;       /* we pushed CLOSE or RESET, and everything is acknowledged */
-    gboolean received_all;   /* CLOSE or RESET came and everything was delivered */
-    guint64 unacknowledged;  /* original bytes reserved, waiting or under way */
+    gboolean peer_opened;   /* the other side's program is there (or its frames came) */
+    gboolean sent_all;      /* we pushed CLOSE or RESET, and everything is acknowledged */
+    gboolean received_all;  /* CLOSE or RESET came and everything was delivered */
+    guint64 unacknowledged; /* original bytes reserved, waiting or under way */
     guint64 sent, sent_encoded, sent_acked; /* original bytes, body bytes pushed; original acked */
     guint64 received, received_encoded;     /* delivered */
 };
 
 struct lpm_session_state {
     gboolean link_up;
-    gboolean needs_link;    /* none in use, none in handshake, and still something to carry */
-    guint64 links;          /* that came up so far */
-    gint64 link_ended_us;   /* monotonic; of the last link that ended */
-    char *link_cause;       /* owned: why it ended, NULL if none did */
-    int failed;             /* catalogue number, 0: not */
-    char *failed_cause;     /* owned */
-    guint64 round_trip_us;  /* of the last PING answered, 0: none yet */
+    gboolean needs_link;   /* none in use, none in handshake, and still something to carry */
+    guint64 links;         /* that came up so far */
+    gint64 link_ended_us;  /* monotonic; of the last link that ended */
+    char *link_cause;      /* owned: why it ended, NULL if none did */
+    int failed;            /* catalogue number, 0: not */
+    char *failed_cause;    /* owned */
+    guint64 round_trip_us; /* of the last PING answered, 0: none yet */
     struct {
         guint64 packets, bytes, errors; /* frames, bytes on the link before TLS, links that broke */
     } transmit;
     struct {
         guint64 packets, bytes, bad_packets; /* bad: damaged or out of protocol */
-        guint64 duplicates; /* frames that came again after a link was lost */
+        guint64 duplicates;                  /* frames that came again after a link was lost */
         guint64 no_buffers; /* times that reading a program had to wait for room in the window */
     } receive;
     struct lpm_session_channel channels[LPM_CHANNEL_COUNT];

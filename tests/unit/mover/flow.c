@@ -12,8 +12,8 @@ static gpointer run_writer(gpointer opaque)
     struct flow *flow = opaque;
 
     for (gsize done = 0; done < flow->sent->len;) {
-        ssize_t n = send(flow->from, flow->sent->data + done, MIN(flow->sent->len - done, 96u << 10),
-                         MSG_NOSIGNAL);
+        ssize_t n = send(flow->from, flow->sent->data + done,
+                         MIN(flow->sent->len - done, 96u << 10), MSG_NOSIGNAL);
 
         if (n < 0)
             break;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
-/* One direction of a socket, driven by a thread: bytes written to one end, bytes read from the other. */
+/* One direction of a socket, driven by a thread: bytes written to one end, bytes read from the
+ * other. */
 #ifndef LPM_TEST_FLOW_H
 #define LPM_TEST_FLOW_H
 

@@ -316,7 +316,8 @@ void pair_step(struct pair *pair, int timeout_ms)
         check(lpm_mover_event_receive(pair->end[i].control, &event, &error), error);
         note(&pair->end[i], &event);
     }
-    /* The source dials; if the target alone misses the link, the source will too, by its silence. */
+    /* The source dials; if the target alone misses the link, the source will too, by its silence.
+     */
     if (pair->keep_linked && pair->end[LPM_SIDE_SOURCE].need[LPM_NEED_LINK])
         make_link(pair);
 }

@@ -16,7 +16,7 @@
 struct mover_end {
     enum lpm_side side;
     pid_t pid;
-    lpm_fd control, link;   /* link: our duplicate of the descriptor in use, for cutting it */
+    lpm_fd control, link; /* link: our duplicate of the descriptor in use, for cutting it */
     lpm_fd program[LPM_CHANNEL_COUNT]; /* the test's end: QEMU's or libvirtd's part */
     char *socket_path;
     guint8 psk[LPM_SESSION_PSK_BYTES];
@@ -40,8 +40,8 @@ struct pair {
     struct mover_end end[2]; /* by enum lpm_side */
     lpm_fd listener;         /* TCP on loopback */
     guint16 port;
-    guint16 via_port;        /* where the source dials; = port unless a test puts something between */
-    gboolean keep_linked;    /* answer NEED link */
+    guint16 via_port;     /* where the source dials; = port unless a test puts something between */
+    gboolean keep_linked; /* answer NEED link */
 };
 
 /* Starts both, with links kept up. `backlog` 0: 4 MiB. */

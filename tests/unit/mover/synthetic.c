@@ -53,12 +53,12 @@ static guint32 next_random(guint32 *state)
 static guint32 vocabulary(guint32 random)
 {
     static const char words[64][5] = {
-        "the ", "and ", "of  ", "data", "page", "row ", "1024", "0000", "key=", "val=", "next", "prev",
-        "node", "leaf", "root", "tree", "hash", "sum=", "len=", "off=", "<id>", "</a>", "http", "://w",
-        "ww. ", "com/", "GET ", "POST", "200 ", "404 ", "true", "null", "int ", "char", "for(", "if( ",
-        "){\n ", "}\n\n ", "    ", "++; ", "= 0;", "ret ", "lock", "free", "user", "name", "date", "time",
-        "2026", "-01-", "Jan ", "Feb ", "err:", "warn", "info", "dbg ", "/usr", "/lib", "/bin", ".so ",
-        "ELF ", "GCC ", "SELE", "FROM"};
+        "the ", "and ", "of  ", "data",  "page",   "row ", "1024", "0000", "key=", "val=", "next",
+        "prev", "node", "leaf", "root",  "tree",   "hash", "sum=", "len=", "off=", "<id>", "</a>",
+        "http", "://w", "ww. ", "com/",  "GET ",   "POST", "200 ", "404 ", "true", "null", "int ",
+        "char", "for(", "if( ", "){\n ", "}\n\n ", "    ", "++; ", "= 0;", "ret ", "lock", "free",
+        "user", "name", "date", "time",  "2026",   "-01-", "Jan ", "Feb ", "err:", "warn", "info",
+        "dbg ", "/usr", "/lib", "/bin",  ".so ",   "ELF ", "GCC ", "SELE", "FROM"};
     guint32 value;
 
     memcpy(&value, words[random >> 26], sizeof(value));

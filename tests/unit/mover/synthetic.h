@@ -6,7 +6,8 @@
 
 #include <glib.h>
 
-/* A whole stream of `pages` pages of 4 KiB: some zero, some text-like, some random, some sent again. */
+/* A whole stream of `pages` pages of 4 KiB: some zero, some text-like, some random, some sent
+ * again. */
 GByteArray *synthetic_stream(guint32 seed, guint pages);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
-/* libvirt's RPC through two real movers: keepalive answered, Finish held, and the framing by itself. */
+/* libvirt's RPC through two real movers: keepalive answered, Finish held, and the framing by
+ * itself. */
 #include "pair.h"
 
 #include "base/clock.h"
@@ -295,7 +296,8 @@ static void test_finish_is_refused(void **state)
     pair_until(talk.pair, &source->finish_held, 10, "holding the reply to Finish");
     assert_int_equal(source->finish_status, 1);
     assert_true(source->finish_cancelled);
-    assert_true(lpm_mover_send_fail_finish(source->control, "the target is not ready to run it", NULL));
+    assert_true(
+        lpm_mover_send_fail_finish(source->control, "the target is not ready to run it", NULL));
     /* The first word counts. */
     assert_true(lpm_mover_send_release(source->control, NULL));
     struct lpm_rpc_header reply = hear(talk.client, FALSE);
@@ -327,10 +329,10 @@ static void test_finish_outlives_server(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_stepper_any_split),    cmocka_unit_test(test_stepper_odd_lengths),
-        cmocka_unit_test(test_error_reply),          cmocka_unit_test(test_calls_and_keepalive),
-        cmocka_unit_test(test_large_message),        cmocka_unit_test(test_finish_is_held),
-        cmocka_unit_test(test_finish_is_refused),    cmocka_unit_test(test_finish_outlives_server),
+        cmocka_unit_test(test_stepper_any_split), cmocka_unit_test(test_stepper_odd_lengths),
+        cmocka_unit_test(test_error_reply),       cmocka_unit_test(test_calls_and_keepalive),
+        cmocka_unit_test(test_large_message),     cmocka_unit_test(test_finish_is_held),
+        cmocka_unit_test(test_finish_is_refused), cmocka_unit_test(test_finish_outlives_server),
     };
 
     if (geteuid() != 0) {

@@ -73,8 +73,9 @@ static guint decode(const GByteArray *in, gsize piece, guint8 *types, int *failu
 
 static void test_any_split(void **state)
 {
-    static const guint8 expected[] = {LPM_FRAME_HELLO, LPM_FRAME_ACK,   LPM_FRAME_PING, LPM_FRAME_DATA,
-                                      LPM_FRAME_DATA,  LPM_FRAME_CLOSE, LPM_FRAME_FAIL};
+    static const guint8 expected[] = {LPM_FRAME_HELLO, LPM_FRAME_ACK,  LPM_FRAME_PING,
+                                      LPM_FRAME_DATA,  LPM_FRAME_DATA, LPM_FRAME_CLOSE,
+                                      LPM_FRAME_FAIL};
     g_autoptr(GByteArray) in = conversation();
     guint8 types[16];
     int failure;
@@ -191,8 +192,8 @@ static void test_inbox_bounds(void **state)
     (void)state;
     lpm_inbox_init(&inbox);
     for (guint64 i = 0; i < 10; i++) {
-        LpmFrame *frame = lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_DATA, body,
-                                            LPM_FRAME_ORIGINAL_MAX);
+        LpmFrame *frame =
+            lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_DATA, body, LPM_FRAME_ORIGINAL_MAX);
 
         frame->sequence = i;
         if (!lpm_inbox_put(&inbox, frame, 2 * LPM_FRAME_ORIGINAL_MAX, &error))
@@ -218,10 +219,10 @@ static void test_inbox_grammar(void **state)
     for (guint i = 0; i < G_N_ELEMENTS(bad); i++) {
         g_autoptr(GError) error = NULL;
         struct lpm_inbox inbox;
-        LpmFrame *first = lpm_frame_new_raw(bad[i][0], LPM_CHANNEL_DATA, "x",
-                                            bad[i][0] == LPM_FRAME_DATA);
-        LpmFrame *second = lpm_frame_new_raw(bad[i][1], LPM_CHANNEL_DATA, "x",
-                                             bad[i][1] == LPM_FRAME_DATA);
+        LpmFrame *first =
+            lpm_frame_new_raw(bad[i][0], LPM_CHANNEL_DATA, "x", bad[i][0] == LPM_FRAME_DATA);
+        LpmFrame *second =
+            lpm_frame_new_raw(bad[i][1], LPM_CHANNEL_DATA, "x", bad[i][1] == LPM_FRAME_DATA);
 
         second->sequence = 1;
         lpm_inbox_init(&inbox);
@@ -246,7 +247,7 @@ static void test_outbox(void **state)
     assert_false(lpm_outbox_ack(&outbox, 5, NULL)); /* never sent */
     assert_true(lpm_outbox_ack(&outbox, 2, NULL));
     assert_int_equal(outbox.used, 32);
-    assert_true(lpm_outbox_ack(&outbox, 1, NULL)); /* late, no news */
+    assert_true(lpm_outbox_ack(&outbox, 1, NULL));     /* late, no news */
     assert_false(lpm_outbox_rewind(&outbox, 1, NULL)); /* regression */
     assert_false(lpm_outbox_rewind(&outbox, 7, NULL)); /* gap */
     assert_true(lpm_outbox_rewind(&outbox, 3, NULL));

@@ -20,9 +20,9 @@
 /* ---- the wire ---- */
 
 struct wire {
-    int ends[2]; /* our ends of two socket pairs */
-    gint64 budget;   /* bytes carried before it is cut; < 0: without end */
-    gint64 flip_at;  /* which byte has a bit turned over; < 0: none */
+    int ends[2];    /* our ends of two socket pairs */
+    gint64 budget;  /* bytes carried before it is cut; < 0: without end */
+    gint64 flip_at; /* which byte has a bit turned over; < 0: none */
     GThread *thread;
 };
 
@@ -315,8 +315,7 @@ static void test_window(void **state)
     }
     assert_int_equal(sent, LPM_BACKLOG_MIN);
     assert_int_equal(lpm_session_reserve(scene.session[0], LPM_CHANNEL_RPC, 4), 4);
-    lpm_session_push(scene.session[0],
-                     lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_RPC, body, 4));
+    lpm_session_push(scene.session[0], lpm_frame_new_raw(LPM_FRAME_DATA, LPM_CHANNEL_RPC, body, 4));
     LpmFrame *frame = lpm_session_take(scene.session[1], LPM_CHANNEL_RPC);
 
     assert_int_equal(frame->length, 4);

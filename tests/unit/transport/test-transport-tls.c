@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
-/* TLS with a pre-shared key: works, refuses wrong keys and identities, and does not wait for ever. */
+/* TLS with a pre-shared key: works, refuses wrong keys and identities, and does not wait for ever.
+ */
 #include "base/clock.h"
 #include "base/error.h"
 #include "transport/psk-tls.h"
