@@ -2,7 +2,7 @@
 # Copyright 2026 The OpenLPM authors
 
 """A partition that the lab did not make: `virsh define` by hand, another machine type, two disks, two
-adapters, two processors, an unusual name. It moves there and back ten times."""
+adapters, an unusual name. It moves there and back ten times."""
 
 import re
 
@@ -14,8 +14,8 @@ NAME = "db.test_1-x"
 def define_by_hand(lab):
     """What an operator would have: the XML of a file, defined with virsh, nothing of the lab's in
     its name, UUID or devices but the kernel that boots it and the LUNs of the SAN."""
-    lab.add_guest("model", mem=160, machine="q35", disks=2, nics=2, cpus=2, no_start=True,
-                  append="ledger.mem=32M ledger.dirty=1M ledger.content=random")
+    lab.add_guest("model", mem=160, machine="q35", disks=2, nics=2, no_start=True,
+                  append="ledger.mem=32M ledger.content=random")
     xml = lab.virsh("alpha", "dumpxml", "model", "--inactive")
     xml = xml.replace("<name>model</name>", f"<name>{NAME}</name>")
     xml = re.sub(r"<uuid>.*</uuid>", "<uuid>7d1f2c7e-52f4-4a8e-9d3a-0c5b8c1e77aa</uuid>", xml)
@@ -38,6 +38,6 @@ def test_there_and_back_ten_times(lab):
     assert home(lab, NAME) == "alpha"
     _, document = lab.lpm("alpha", "show", NAME)
     assert len(document["disks"]) == 2 and len(document["adapters"]) == 2
-    assert document["vcpus"] == 2 and "q35" in document["machine"]
+    assert "q35" in document["machine"]
     lab.virsh("alpha", "destroy", NAME)
     lab.virsh("alpha", "undefine", NAME)
