@@ -13,30 +13,30 @@
 /* All strings are owned by the structure; immutable after loading. */
 typedef struct lpm_config {
     /* [host] */
-    char *name;         /* of this managed system; default: the host's name up to the first dot */
-    char *state_dir;    /* /var/lib/lpm: key, certificate, journal */
-    char *run_dir;      /* /run/lpm: sockets */
-    char *socket_group; /* lpm: who besides root may use lpmd.sock; ignored if there is no such */
-    char *libvirt_uri;  /* qemu:///system */
+    char *name;           /* of this managed system; default: the host's name up to the first dot */
+    char *state_dir;      /* /var/lib/lpm: key, certificate, journal */
+    char *run_dir;        /* /run/lpm: sockets */
+    char *socket_group;   /* lpm: who besides root may use lpmd.sock; ignored if there is no such */
+    char *libvirt_uri;    /* qemu:///system */
     char *libvirt_socket; /* /run/libvirt/libvirt-sock: what the tunnelled RPC of a peer reaches */
-    char *qemu_run_dir; /* /run/libvirt/qemu: where libvirt writes NAME.pid */
-    char *socket_dir;   /* /run/libvirt/lpm: migration sockets, writable by qemu_user */
-    char *qemu_user;    /* libvirt-qemu: whom libvirt runs QEMU as */
+    char *qemu_run_dir;   /* /run/libvirt/qemu: where libvirt writes NAME.pid */
+    char *socket_dir;     /* /run/libvirt/lpm: migration sockets, writable by qemu_user */
+    char *qemu_user;      /* libvirt-qemu: whom libvirt runs QEMU as */
     /* [network] */
     char *listen_address; /* :: (all, both families) */
     guint control_port;   /* 16520 */
     guint data_port;      /* 16521 */
     /* [mover] */
-    char *mover_path;      /* /usr/libexec/lpm/lpm-mover */
-    char *mover_user;      /* lpm-mover; falls back to nobody with a warning */
-    char *compression;     /* zstd | lz4 | none */
+    char *mover_path;       /* /usr/libexec/lpm/lpm-mover */
+    char *mover_user;       /* lpm-mover; falls back to nobody with a warning */
+    char *compression;      /* zstd | lz4 | none */
     gint compression_level; /* of zstd, -7..19 */
-    guint64 backlog_bytes; /* most bytes of the stream between the two QEMU, unacknowledged */
-    guint64 bandwidth;     /* bytes/s given to QEMU when the command names none; 0: unlimited */
+    guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
+    guint64 bandwidth;      /* bytes/s given to QEMU when the command names none; 0: unlimited */
     /* [migration] */
-    guint max_migrations;  /* active at once, as source or target; 4 (the models' figure) */
-    guint max_suspend_ms;  /* QEMU's downtime limit when the command names none; 300 */
-    guint link_timeout_s;  /* a pre-copy whose link is gone that long is given up; 300 */
+    guint max_migrations; /* active at once, as source or target; 4 (the models' figure) */
+    guint max_suspend_ms; /* QEMU's downtime limit when the command names none; 300 */
+    guint link_timeout_s; /* a pre-copy whose link is gone that long is given up; 300 */
 } LpmConfig;
 
 /* Loads `path` and its conf.d; a missing file at the default path is an empty one. NULL on error

@@ -10,9 +10,10 @@ LPM_E(1001, BAD_REQUEST, ERROR, 400, "The request is not understood",
       "Correct the value that the cause names; 'lpm help' and docs/api.yaml show the form", "")
 LPM_E(1002, NOT_PERMITTED, ERROR, 403, "You may not do this",
       "Become root or a member of the group 'lpm' on this host", "")
-LPM_E(1003, PARTITION_NOT_FOUND, ERROR, 404, "There is no such partition on this managed system",
-      "List the partitions with 'lpm list'; a migration starts on the host that holds the partition",
-      "HSCL8012,HSCL8011")
+LPM_E(
+    1003, PARTITION_NOT_FOUND, ERROR, 404, "There is no such partition on this managed system",
+    "List the partitions with 'lpm list'; a migration starts on the host that holds the partition",
+    "HSCL8012,HSCL8011")
 LPM_E(1004, MIGRATION_NOT_FOUND, ERROR, 404, "There is no such migration",
       "List the migrations with 'lpm status'", "")
 LPM_E(1005, ALREADY_MIGRATING, ERROR, 409, "The partition already migrates",
@@ -23,8 +24,7 @@ LPM_E(1007, NOT_FOUND, ERROR, 404, "There is nothing at this address of the inte
       "See docs/api.yaml for the paths", "")
 LPM_E(1008, TOO_MANY, ERROR, 409, "This host already carries as many migrations as it may",
       "Wait for one to end, or raise max_migrations in lpmd.conf", "")
-LPM_E(1009, USAGE, ERROR, 400, "The command line is not understood",
-      "See 'lpm help COMMAND'", "")
+LPM_E(1009, USAGE, ERROR, 400, "The command line is not understood", "See 'lpm help COMMAND'", "")
 LPM_E(1010, DAEMON_UNREACHABLE, ERROR, 503, "The manager of this host does not answer",
       "Start it with 'systemctl start lpmd', or name another socket with --socket", "")
 LPM_E(1011, METHOD_NOT_ALLOWED, ERROR, 405, "This address does not take that method",
@@ -32,12 +32,14 @@ LPM_E(1011, METHOD_NOT_ALLOWED, ERROR, 405, "This address does not take that met
 LPM_E(1012, TOO_LARGE, ERROR, 413, "The request is too large",
       "Send at most 1 MiB of JSON; see docs/api.yaml for the form", "")
 LPM_E(2001, PEER_UNKNOWN, ERROR, 404, "This host is not paired with a host of that name",
-      "List the peers with 'lpm host list'; pair with 'lpm host invite' there and 'lpm host pair' here",
+      "List the peers with 'lpm host list'; pair with 'lpm host invite' there and 'lpm host pair' "
+      "here",
       "HSCL3653")
 LPM_E(2002, PEER_UNREACHABLE, ERROR, 503, "The other host cannot be reached",
       "Check that it is up, that lpmd runs there and that TCP ports 16520 and 16521 are open",
       "HSCLA246")
-LPM_E(2003, PEER_REFUSED, ERROR, 502, "The other host refused this host's key, or showed a wrong one",
+LPM_E(2003, PEER_REFUSED, ERROR, 502,
+      "The other host refused this host's key, or showed a wrong one",
       "Pair the hosts again: 'lpm host unpair' on both, then invite and pair", "HSCL3653")
 LPM_E(2004, PAIRING_FAILED, ERROR, 403, "Pairing failed: the code is wrong, spent or expired",
       "Get a new code with 'lpm host invite' on the other host; it is valid 10 minutes, once", "")
@@ -79,10 +81,11 @@ LPM_E(5001, STOPPED, ERROR, 409, "The migration was stopped by an operator",
       "The partition runs on its source; migrate again when you like", "")
 LPM_E(5002, PAST_DECISION, ERROR, 409, "The hand-over is decided and can no longer be stopped",
       "Let it finish; move the partition back afterwards if you want", "")
-LPM_E(5003, IN_DOUBT, ERROR, 503,
-      "Whether the hand-over took place is not known, since the other host does not answer",
-      "Bring the other host or the network back; nothing is lost and the partition runs once at most",
-      "")
+LPM_E(
+    5003, IN_DOUBT, ERROR, 503,
+    "Whether the hand-over took place is not known, since the other host does not answer",
+    "Bring the other host or the network back; nothing is lost and the partition runs once at most",
+    "")
 LPM_E(5004, NOT_PREPARED, ERROR, 409, "The target is not ready to run the partition",
       "The partition runs on its source; read the log of the target and migrate again", "")
 LPM_E(5005, SOURCE_ALIVE, ERROR, 500, "The source's QEMU could not be ended",

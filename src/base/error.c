@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-G_DEFINE_QUARK(lpm-error-quark, lpm_error)
+G_DEFINE_QUARK(lpm - error - quark, lpm_error)
 
 static const struct lpm_error_info catalogue[] = {
 #define LPM_E(number, symbol, severity, http, title, remedy, aliases)                              \
@@ -63,8 +63,8 @@ json_t *lpm_error_to_json(const GError *error, json_t *details)
     }
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "code", code, "severity",
                      info->severity == LPM_SEVERITY_ERROR ? "error" : "warning", "cause", cause,
-                     "remedy", info->remedy, "details", details ? details : json_object(), "aliases",
-                     list);
+                     "remedy", info->remedy, "details", details ? details : json_object(),
+                     "aliases", list);
 }
 
 GError *lpm_error_from_json(const json_t *object)

@@ -30,13 +30,13 @@ enum lpm_error_code {
 
 /* One line of the catalogue. All strings are static. */
 struct lpm_error_info {
-    int number;               /* the nnnn of LPM-nnnn */
-    const char *symbol;       /* PARTITION_NOT_FOUND */
+    int number;         /* the nnnn of LPM-nnnn */
+    const char *symbol; /* PARTITION_NOT_FOUND */
     enum lpm_severity severity;
-    unsigned http_status;     /* what the API answers with */
-    const char *title;        /* a short sentence */
-    const char *remedy;       /* what the operator does about it */
-    const char *aliases;      /* identifiers of the models, comma separated, "" if none */
+    unsigned http_status; /* what the API answers with */
+    const char *title;    /* a short sentence */
+    const char *remedy;   /* what the operator does about it */
+    const char *aliases;  /* identifiers of the models, comma separated, "" if none */
 };
 
 /* All lines in order of number; `*count` is set. Any thread. */

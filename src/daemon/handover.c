@@ -9,20 +9,19 @@
 
 #include <string.h>
 
-#define ASK_TIMEOUT_S 10      /* one call to the peer; it is repeated, so no limit of the decision */
-#define ASK_PAUSE_US 500000   /* between two of them */
-#define FREEZE_LIMIT_MS 2000  /* a thread that does not stop by then: not now, roll back */
-#define END_LIMIT_MS 10000    /* then it is tried again, for ever */
-#define STATS_TIMEOUT_MS 2000 /* the own mover's answer */
-#define LOADED_LIMIT_US 5000000 /* Finish has been answered: the state follows at once */
+#define ASK_TIMEOUT_S 10     /* one call to the peer; it is repeated, so no limit of the decision */
+#define ASK_PAUSE_US 500000  /* between two of them */
+#define FREEZE_LIMIT_MS 2000 /* a thread that does not stop by then: not now, roll back */
+#define END_LIMIT_MS 10000   /* then it is tried again, for ever */
+#define STATS_TIMEOUT_MS 2000    /* the own mover's answer */
+#define LOADED_LIMIT_US 5000000  /* Finish has been answered: the state follows at once */
 #define RESUMED_LIMIT_US 1000000 /* for the stamp, not for the resumption */
 
 /* ---- source ---- */
 
 static json_t *ask(LpmMigration *migration, const char *word, GError **error)
 {
-    g_autofree char *path =
-        g_strdup_printf("/v1/peer/migrations/%s/%s", migration->id, word);
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/%s", migration->id, word);
 
     return lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, NULL,
                          ASK_TIMEOUT_S, NULL, error);
@@ -56,7 +55,8 @@ static json_t *ask_prepared(LpmMigration *migration, GError **error)
         gboolean give_up = migration->stop_requested || migration->mover_gone ||
                            migration->mover_error || migration->rpc_lost;
         g_mutex_unlock(&migration->lock);
-        if (!is_silence(reason) || give_up || lpm_migrations_closing(migration->daemon->migrations)) {
+        if (!is_silence(reason) || give_up ||
+            lpm_migrations_closing(migration->daemon->migrations)) {
             g_propagate_error(error, g_steal_pointer(&reason));
             return NULL;
         }
@@ -118,9 +118,8 @@ static gboolean look_again(LpmMigration *migration, const json_t *answer, GError
 /* S4. When the journal refuses, nothing was decided. */
 static gboolean decide_ending(LpmMigration *migration, GError **error)
 {
-    json_t *facts =
-        json_pack("{s:i, s:I, s:s}", "pid", (int)migration->qemu_pid, "start_time",
-                  (json_int_t)migration->qemu_start_time, "target", migration->peer);
+    json_t *facts = json_pack("{s:i, s:I, s:s}", "pid", (int)migration->qemu_pid, "start_time",
+                              (json_int_t)migration->qemu_start_time, "target", migration->peer);
 
     if (lpm_migration_decide(migration, LPM_DECIDED_ENDING, facts, error))
         return TRUE;
@@ -155,8 +154,8 @@ static gboolean end_source_once(LpmMigration *migration, GError **error)
     gboolean gone = FALSE;
 
     if (!migration->qemu)
-        migration->qemu = lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time,
-                                                  &gone, error);
+        migration->qemu =
+            lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time, &gone, error);
     if (!migration->qemu)
         return gone;
     return lpm_qemu_process_end(migration->qemu, END_LIMIT_MS, error);

@@ -4,20 +4,18 @@
  * The hand-over: who owns the partition, decided by facts, journalled before it is acted on.
  *
  * Theory. When libvirt's Finish has succeeded on the target, two complete copies exist: the source,
- * stopped, and the target, paused. libvirt would now trust a reply to tell which goes on, and a lost
- * reply makes both run. Here the reply is held in the mover, and ownership passes so:
+ * stopped, and the target, paused. libvirt would now trust a reply to tell which goes on, and a
+ * lost reply makes both run. Here the reply is held in the mover, and ownership passes so:
  *
  *   source                                            target
  *   S1 asks "prepared?"                      ->   T1 loaded, paused, stream hash equal?
  *                                                 T2 journal: prepared
  *   S2 freezes its QEMU (SIGSTOP, proved)    <-      yes
  *   S3 looks again: reply still held, QEMU never resumed, nobody asked to stop
- *   S4 journal: ending        -- the decision; before it everything can be undone by the source alone
- *   S5 kills its QEMU, proves the end by its process
- *   S6 journal: committed
- *   S7 says "commit"                         ->   T3 journal: committed
- *                                                 T4 resumes; journal: running
- *   S8 journal: running; releases the reply  <-      runs since ...
+ *   S4 journal: ending        -- the decision; before it everything can be undone by the source
+ * alone S5 kills its QEMU, proves the end by its process S6 journal: committed S7 says "commit" ->
+ * T3 journal: committed T4 resumes; journal: running S8 journal: running; releases the reply  <-
+ * runs since ...
  *
  * Rule 1 (the target does not start while the source's QEMU can run): T4 follows S7, S7 follows
  * the proof S5. The target starts on that word only, never by itself, never by time.
@@ -37,8 +35,8 @@
 
 enum lpm_outcome {
     LPM_OUTCOME_HANDED_OVER, /* the target owns the partition and runs it */
-    LPM_OUTCOME_KEPT,        /* nothing was decided: the source owns it, and must be rolled back to */
-    LPM_OUTCOME_CLOSING,     /* lpmd stops: the next start goes on from the journal */
+    LPM_OUTCOME_KEPT,    /* nothing was decided: the source owns it, and must be rolled back to */
+    LPM_OUTCOME_CLOSING, /* lpmd stops: the next start goes on from the journal */
 };
 
 /* Source, S1 to S8, with libvirt's reply held. Blocks for as long as the peer is out of reach; the

@@ -188,8 +188,7 @@ static json_t *parse_body(const struct lpm_route *route, const char *text, gsize
     }
     if (found == json_object_size(body))
         return g_steal_pointer(&body);
-    json_object_foreach(body, name, value)
-    {
+    json_object_foreach (body, name, value) {
         if (!is_declared(declarations, name)) {
             lpm_fail(error, LPM_E_BAD_REQUEST, "%s %s takes no member '%s'", route->method,
                      route->path, name);

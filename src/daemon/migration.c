@@ -120,16 +120,15 @@ gboolean lpm_migration_enter(LpmMigration *migration, enum lpm_state state, GErr
     migration->state = state;
     g_cond_broadcast(&migration->changed);
     g_mutex_unlock(&migration->lock);
-    lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s",
-                      lpm_state_shown(state));
+    lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s", lpm_state_shown(state));
     return TRUE;
 }
 
 gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t *facts,
                               GError **error)
 {
-    gboolean ok = lpm_journal_decide(migration->daemon->journal, migration->id, what, facts, NULL,
-                                     error);
+    gboolean ok =
+        lpm_journal_decide(migration->daemon->journal, migration->id, what, facts, NULL, error);
 
     if (facts)
         json_decref(facts);
@@ -141,8 +140,7 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what)
 {
     g_autoptr(GError) error = NULL;
-    gboolean decided =
-        lpm_journal_decided(migration->daemon->journal, migration->id, what, &error);
+    gboolean decided = lpm_journal_decided(migration->daemon->journal, migration->id, what, &error);
 
     if (error)
         lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
@@ -195,16 +193,16 @@ static json_t *progress_json(const LpmMigration *migration)
 {
     const struct lpm_job *job = &migration->job;
     gboolean copying = migration->state == LPM_STATE_COPYING && job->rate > 0;
-    json_t *eta = copying ? json_integer((json_int_t)(job->memory_left * 1000 / job->rate))
-                          : json_null();
+    json_t *eta =
+        copying ? json_integer((json_int_t)(job->memory_left * 1000 / job->rate)) : json_null();
     json_t *suspend = copying ? json_integer((json_int_t)job->expected_suspend_ms) : json_null();
 
-    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "percent",
-                     migration->percent, "bytes_total", (json_int_t)job->memory_total,
-                     "bytes_done", (json_int_t)job->memory_done, "bytes_left",
-                     (json_int_t)job->memory_left, "rate", (json_int_t)job->rate, "dirty_rate",
-                     (json_int_t)job->dirty_rate, "iteration", (json_int_t)job->iteration,
-                     "eta_ms", eta, "suspend_estimate_ms", suspend);
+    return json_pack("{s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "percent", migration->percent,
+                     "bytes_total", (json_int_t)job->memory_total, "bytes_done",
+                     (json_int_t)job->memory_done, "bytes_left", (json_int_t)job->memory_left,
+                     "rate", (json_int_t)job->rate, "dirty_rate", (json_int_t)job->dirty_rate,
+                     "iteration", (json_int_t)job->iteration, "eta_ms", eta, "suspend_estimate_ms",
+                     suspend);
 }
 
 static json_t *phases_json(struct lpm_daemon *daemon, const char *id)
@@ -218,8 +216,8 @@ json_t *lpm_migration_to_json(LpmMigration *migration)
 {
     json_t *phases = phases_json(migration->daemon, migration->id);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
-    json_t *failure = migration->failure ? lpm_error_to_json(migration->failure, NULL)
-                                         : json_null();
+    json_t *failure =
+        migration->failure ? lpm_error_to_json(migration->failure, NULL) : json_null();
 
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O}", "id",
                      migration->id, "partition", migration->partition, "uuid", migration->uuid,

@@ -46,7 +46,7 @@ gboolean lpm_state_is_final(enum lpm_state state);
 #define LPM_DECIDED_ENDING "ending"       /* source: its QEMU is about to be ended: no way back */
 #define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
 #define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
-#define LPM_DECIDED_ABORTED "aborted"     /* source: the target shall never run; target: discarded */
+#define LPM_DECIDED_ABORTED "aborted" /* source: the target shall never run; target: discarded */
 
 typedef struct lpm_migration {
     gint references; /* atomic */
@@ -84,9 +84,9 @@ typedef struct lpm_migration {
     gboolean mover_gone;
     GError *mover_error; /* what the mover failed of */
     gboolean link_up;
-    gboolean link_wanted;   /* source: the mover asks for a link */
-    gint64 link_down_since; /* monotonic us; 0: up or never was */
-    gboolean rpc_lost;      /* source: libvirt's own end of the RPC closed */
+    gboolean link_wanted;      /* source: the mover asks for a link */
+    gint64 link_down_since;    /* monotonic us; 0: up or never was */
+    gboolean rpc_lost;         /* source: libvirt's own end of the RPC closed */
     gint64 stop_us, resume_us; /* QEMU's stamps, this host's wall clock; 0: not seen */
     struct lpm_job job;
     double percent;

@@ -66,8 +66,8 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
         (guint64)json_integer_value(json_object_get(row->doc, "start_time"));
     /* That it is gone, or could not be opened, is looked at again where it matters. */
     if (migration->qemu_pid > 0)
-        migration->qemu = lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time,
-                                                  &gone, NULL);
+        migration->qemu =
+            lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time, &gone, NULL);
 }
 
 static gboolean recover_all(struct lpm_daemon *daemon, GError **error)
@@ -83,11 +83,10 @@ static gboolean recover_all(struct lpm_daemon *daemon, GError **error)
         if (!lpm_side_from_name(row->role, &side))
             return lpm_fail(error, LPM_E_JOURNAL, "migration %s has the role '%s'", row->id,
                             row->role);
-        g_autoptr(LpmMigration) migration = lpm_migration_new(
-            daemon, side, row->id, row->partition, row->uuid, row->peer);
+        g_autoptr(LpmMigration) migration =
+            lpm_migration_new(daemon, side, row->id, row->partition, row->uuid, row->peer);
         fill_from_doc(migration, row);
-        g_hash_table_insert(daemon->migrations->by_id, migration->id,
-                            lpm_migration_ref(migration));
+        g_hash_table_insert(daemon->migrations->by_id, migration->id, lpm_migration_ref(migration));
         lpm_migration_log(migration, LPM_LOG_INFO, "recovering", "found unfinished (%s)",
                           row->state);
         if (side == LPM_SIDE_SOURCE)
@@ -105,8 +104,8 @@ struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **er
     migrations->daemon = daemon;
     g_mutex_init(&migrations->lock);
     g_cond_init(&migrations->changed);
-    migrations->by_id = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
-                                              (GDestroyNotify)lpm_migration_unref);
+    migrations->by_id =
+        g_hash_table_new_full(g_str_hash, g_str_equal, NULL, (GDestroyNotify)lpm_migration_unref);
     daemon->migrations = migrations;
     daemon->host = lpm_host_open(daemon->config, on_host_event, daemon, error);
     if (!daemon->host || !recover_all(daemon, error)) {

@@ -69,8 +69,7 @@ static gboolean fill_address(struct sockaddr_un *address, const char *path, GErr
 {
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
-    if (g_strlcpy(address->sun_path, path, sizeof(address->sun_path)) >=
-        sizeof(address->sun_path))
+    if (g_strlcpy(address->sun_path, path, sizeof(address->sun_path)) >= sizeof(address->sun_path))
         return lpm_fail(error, LPM_E_MOVER_START, "the path %s is too long for a socket", path);
     return TRUE;
 }
@@ -94,8 +93,7 @@ static int listen_control(const LpmConfig *config, const char *path, GError **er
     if (!fill_address(&address, path, error))
         return -1;
     unlink(path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(fd, 4) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
         lpm_fail(error, LPM_E_MOVER_START, "listening on %s: %s", path, g_strerror(errno));
         return -1;
     }
@@ -149,8 +147,9 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
     lpm_autofd listener = listen_control(config, path, error);
     g_autoptr(GError) reason = NULL;
     int target_fd = CONTROL_FD;
-    const char *argv[] = {config->mover_path, "--user", config->mover_user, "--root", empty,
-                          "--id",             id,       "--side", lpm_side_name(side), NULL};
+    const char *argv[] = {
+        config->mover_path,  "--user", config->mover_user, "--root", empty, "--id", id, "--side",
+        lpm_side_name(side), NULL};
 
     if (listener < 0)
         return NULL;

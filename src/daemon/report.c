@@ -39,11 +39,11 @@ static json_t *data_stream(json_t *stats)
 
 static json_t *hashes(json_t *source, json_t *target)
 {
-    json_t *here = member(source, "stream_hash", NULL), *there = member(target, "stream_hash", NULL);
+    json_t *here = member(source, "stream_hash", NULL),
+           *there = member(target, "stream_hash", NULL);
 
-    return json_pack("{s:o, s:o, s:b}", "source", copy_or_null(here), "target",
-                     copy_or_null(there), "identical",
-                     here && there && json_is_string(here) && json_equal(here, there));
+    return json_pack("{s:o, s:o, s:b}", "source", copy_or_null(here), "target", copy_or_null(there),
+                     "identical", here && there && json_is_string(here) && json_equal(here, there));
 }
 
 static json_t *cpu_ms(json_t *stats)
@@ -61,9 +61,8 @@ static gint64 on_source_clock(const LpmMigration *migration, gint64 target_us)
 
 static json_t *handover_json(const LpmMigration *migration, gint64 resumed_us)
 {
-    gint64 added = resumed_us && migration->finish_held_us
-                       ? resumed_us - migration->finish_held_us
-                       : 0;
+    gint64 added =
+        resumed_us && migration->finish_held_us ? resumed_us - migration->finish_held_us : 0;
 
     return json_pack("{s:o, s:o, s:o, s:o, s:o}", "finish_held_us",
                      positive_or_null(migration->finish_held_us), "source_ended_us",
@@ -80,18 +79,17 @@ static void add_stream(json_t *report, LpmMigration *migration)
 
     json_object_set_new(report, "pages", copy_or_null(member(stats, "pages", NULL)));
     json_object_set_new(report, "rounds", copy_or_null(member(stats, "iteration", NULL)));
-    json_object_set_new(report, "dirty_rate",
-                        json_integer((json_int_t)migration->job.dirty_rate));
+    json_object_set_new(report, "dirty_rate", json_integer((json_int_t)migration->job.dirty_rate));
     json_object_set_new(report, "stream_bytes",
                         copy_or_null(json_object_get(stream, "bytes_done")));
     json_object_set_new(report, "encoded_bytes",
                         copy_or_null(json_object_get(stream, "encoded_bytes")));
     json_object_set_new(report, "compression_ratio",
                         encoded > 0 ? json_real(stream_bytes / encoded) : json_null());
-    json_object_set_new(
-        report, "link_bytes",
-        json_pack("{s:o, s:o}", "sent", copy_or_null(member(stats, "transmit", "bytes")),
-                  "received", copy_or_null(member(stats, "receive", "bytes"))));
+    json_object_set_new(report, "link_bytes",
+                        json_pack("{s:o, s:o}", "sent",
+                                  copy_or_null(member(stats, "transmit", "bytes")), "received",
+                                  copy_or_null(member(stats, "receive", "bytes"))));
     /* Only who owns the interface can read its counter. */
     json_object_set_new(report, "wire_bytes", json_null());
     json_object_set_new(report, "stream_hash", hashes(stats, migration->target_stats));

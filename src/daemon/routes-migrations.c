@@ -65,8 +65,8 @@ static json_t *start(struct lpm_request *request, GError **error)
                  bandwidth, suspend);
         return NULL;
     }
-    g_autoptr(LpmMigration) migration = lpm_source_start(
-        request->daemon, partition, to, (guint64)bandwidth, (guint)suspend, error);
+    g_autoptr(LpmMigration) migration =
+        lpm_source_start(request->daemon, partition, to, (guint64)bandwidth, (guint)suspend, error);
     if (!migration)
         return NULL;
     request->status = 202;
@@ -214,8 +214,7 @@ static json_t *peer_show(struct lpm_request *request, GError **error)
     static const char *const decisions[] = {LPM_DECIDED_ABORTED, LPM_DECIDED_RUNNING,
                                             LPM_DECIDED_COMMITTED, LPM_DECIDED_ENDING};
     const char *id = lpm_request_param(request, "id"), *decision = "none";
-    g_autoptr(LpmMigrationRow) row =
-        lpm_journal_migration_get(request->daemon->journal, id, error);
+    g_autoptr(LpmMigrationRow) row = lpm_journal_migration_get(request->daemon->journal, id, error);
 
     if (!row)
         return NULL;

@@ -71,8 +71,7 @@ static gboolean fill_address(struct sockaddr_un *address, const char *path, GErr
 {
     memset(address, 0, sizeof(*address));
     address->sun_family = AF_UNIX;
-    if (g_strlcpy(address->sun_path, path, sizeof(address->sun_path)) >=
-        sizeof(address->sun_path))
+    if (g_strlcpy(address->sun_path, path, sizeof(address->sun_path)) >= sizeof(address->sun_path))
         return lpm_fail(error, LPM_E_MOVER_START, "the path %s is too long for a socket", path);
     return TRUE;
 }
@@ -84,8 +83,7 @@ int lpm_unix_listen(const char *path, GError **error)
 
     if (!fill_address(&address, path, error))
         return -1;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        listen(fd, 1) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0) {
         lpm_fail(error, LPM_E_MOVER_START, "listening on %s: %s", path, g_strerror(errno));
         return -1;
     }
@@ -134,8 +132,7 @@ static int connect_within(const struct addrinfo *address, guint timeout_s)
             return -1;
         }
     }
-    if (fcntl(fd, F_SETFL, 0) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
+    if (fcntl(fd, F_SETFL, 0) < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0)
         return -1;
     return lpm_steal_fd(&fd);
 }

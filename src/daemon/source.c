@@ -3,8 +3,8 @@
 /*
  * The source's side of a migration: one thread from the first question to the end. It enters each
  * state in turn (migration.h says which follow), and may be entered anew from the journal after a
- * restart of lpmd. Every failure before the decision of handover.h ends in roll_back(), which leaves
- * the partition running here and nothing on the target.
+ * restart of lpmd. Every failure before the decision of handover.h ends in roll_back(), which
+ * leaves the partition running here and nothing on the target.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -57,8 +57,8 @@ static gboolean measure_clock(LpmMigration *migration, GError **error)
 
 static gboolean validate(LpmMigration *migration, GError **error)
 {
-    json_t *host = lpm_peer_call(migration->daemon->peers, migration->peer, "GET",
-                                 "/v1/peer/host", NULL, CALL_TIMEOUT_S, NULL, error);
+    json_t *host = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", "/v1/peer/host",
+                                 NULL, CALL_TIMEOUT_S, NULL, error);
     if (!host)
         return FALSE;
     json_int_t protocol = json_integer_value(json_object_get(host, "protocol"));
@@ -97,12 +97,12 @@ static gboolean prepare_target(LpmMigration *migration, GError **error)
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     g_autofree char *data = lpm_migration_data_path(migration);
-    json_t *body = json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s, s:I}", "id", migration->id,
-                             "partition", migration->partition, "uuid", migration->uuid,
-                             "memory_bytes", (json_int_t)migration->memory_bytes, "persistent",
-                             migration->persistent, "session", session, "psk", psk, "data_socket",
-                             data, "backlog_bytes",
-                             (json_int_t)migration->daemon->config->backlog_bytes);
+    json_t *body =
+        json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s, s:I}", "id", migration->id, "partition",
+                  migration->partition, "uuid", migration->uuid, "memory_bytes",
+                  (json_int_t)migration->memory_bytes, "persistent", migration->persistent,
+                  "session", session, "psk", psk, "data_socket", data, "backlog_bytes",
+                  (json_int_t)migration->daemon->config->backlog_bytes);
     json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "POST",
                                    "/v1/peer/migrations", body, CALL_TIMEOUT_S, NULL, error);
 
@@ -206,9 +206,8 @@ static gboolean wait_link(LpmMigration *migration, GError **error)
     while (!migration->link_up && !migration->mover_gone && !migration->mover_error &&
            !migration->stop_requested) {
         if (!g_cond_wait_until(&migration->changed, &migration->lock, deadline))
-            return lpm_fail(error, LPM_E_PEER_UNREACHABLE,
-                            "no link to the mover on %s within %d s", migration->peer,
-                            (int)(LINK_LIMIT_US / G_USEC_PER_SEC));
+            return lpm_fail(error, LPM_E_PEER_UNREACHABLE, "no link to the mover on %s within %d s",
+                            migration->peer, (int)(LINK_LIMIT_US / G_USEC_PER_SEC));
     }
     if (migration->mover_error) {
         g_propagate_error(error, g_error_copy(migration->mover_error));
@@ -224,8 +223,7 @@ static gboolean prepare(LpmMigration *migration, GError **error)
     if (!lpm_migration_enter(migration, LPM_STATE_PREPARING, error))
         return FALSE;
     json_t *doc = parameters(migration);
-    gboolean ok =
-        lpm_journal_migration_doc(migration->daemon->journal, migration->id, doc, error);
+    gboolean ok = lpm_journal_migration_doc(migration->daemon->journal, migration->id, doc, error);
     json_decref(doc);
     if (!ok || !prepare_target(migration, error) || !lpm_migration_make_folder(migration, error) ||
         !start_mover(migration, error))
@@ -274,8 +272,7 @@ static void note_progress(LpmMigration *migration, gboolean *limit_set)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     migration->job = job;
     if (job.memory_total) {
-        double percent =
-            100.0 * (1.0 - (double)job.memory_left / (double)job.memory_total);
+        double percent = 100.0 * (1.0 - (double)job.memory_left / (double)job.memory_total);
         /* Pages written again make more to do, yet an operator's bar does not run backwards. */
         migration->percent = CLAMP(percent, migration->percent, 99.0);
     }
@@ -661,7 +658,8 @@ static void recover_source(LpmMigration *migration)
         copy_and_hand_over(migration);
     } else {
         g_clear_error(&error);
-        lpm_fail(&error, LPM_E_MOVER_FAILED, "lpmd was restarted and the migration could not go on");
+        lpm_fail(&error, LPM_E_MOVER_FAILED,
+                 "lpmd was restarted and the migration could not go on");
         roll_back(migration, error);
     }
 }

@@ -160,8 +160,7 @@ static void look(LpmMigration *migration, gint64 *silent_since)
         *silent_since = lpm_monotonic_us();
     mark_doubt(migration, error ? error->message : "the source's answer holds no decision");
     if (may_give_up(migration, *silent_since)) {
-        json_t *answer =
-            lpm_target_abort(migration, "the source was silent for too long", NULL);
+        json_t *answer = lpm_target_abort(migration, "the source was silent for too long", NULL);
         if (answer)
             json_decref(answer);
     }
@@ -237,9 +236,9 @@ static gboolean check_free(struct lpm_daemon *daemon, const json_t *body, GError
 static gboolean insert_row(LpmMigration *migration, GError **error)
 {
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
-    json_t *doc = json_pack("{s:s, s:b, s:I}", "session", session, "persistent",
-                            migration->persistent, "memory_bytes",
-                            (json_int_t)migration->memory_bytes);
+    json_t *doc =
+        json_pack("{s:s, s:b, s:I}", "session", session, "persistent", migration->persistent,
+                  "memory_bytes", (json_int_t)migration->memory_bytes);
     const LpmMigrationRow row = {.id = migration->id,
                                  .role = (char *)lpm_side_name(migration->side),
                                  .partition = migration->partition,
@@ -271,15 +270,14 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
 {
     if (!check_body(daemon, body, error))
         return NULL;
-    g_autoptr(LpmMigration) known =
-        lpm_migrations_get(daemon->migrations, text_of(body, "id"));
+    g_autoptr(LpmMigration) known = lpm_migrations_get(daemon->migrations, text_of(body, "id"));
     if (known) /* said twice */
         return json_pack("{s:s}", "id", known->id);
     if (!check_free(daemon, body, error))
         return NULL;
     g_autoptr(LpmMigration) migration =
-        lpm_migration_new(daemon, LPM_SIDE_TARGET, text_of(body, "id"),
-                          text_of(body, "partition"), text_of(body, "uuid"), peer);
+        lpm_migration_new(daemon, LPM_SIDE_TARGET, text_of(body, "id"), text_of(body, "partition"),
+                          text_of(body, "uuid"), peer);
     migration->persistent = json_is_true(json_object_get(body, "persistent"));
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(body, "memory_bytes"));
     lpm_unhex(text_of(body, "session"), migration->session, LPM_SESSION_ID_BYTES);
@@ -313,8 +311,8 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
     if (!stats)
         return NULL;
     json_t *hash = json_object_get(stats, "stream_hash");
-    json_t *answer = json_pack("{s:b, s:O}", "prepared", TRUE, "stream_hash",
-                               hash ? hash : json_null());
+    json_t *answer =
+        json_pack("{s:b, s:O}", "prepared", TRUE, "stream_hash", hash ? hash : json_null());
     json_decref(stats);
     return answer;
 }
@@ -379,10 +377,9 @@ json_t *lpm_target_finish(LpmMigration *migration, GError **error)
 
 static void recover_target(LpmMigration *migration)
 {
-    lpm_migration_set_mover(migration,
-                            lpm_mover_find(migration->daemon->config, migration->id,
-                                           LPM_SIDE_TARGET, lpm_migration_on_mover_event,
-                                           migration, NULL));
+    lpm_migration_set_mover(migration, lpm_mover_find(migration->daemon->config, migration->id,
+                                                      LPM_SIDE_TARGET, lpm_migration_on_mover_event,
+                                                      migration, NULL));
     if (migration->mover)
         open_door(migration);
     else

@@ -20,7 +20,6 @@ struct lpm_host {
     int event_id;             /* under lock: registration of monitor events on it */
 };
 
-
 static inline void lpm_release_connection(virConnectPtr *connection)
 {
     if (*connection)

@@ -20,7 +20,8 @@ gboolean lpm_host_fail(GError **error, const char *doing)
                     last && last->message ? last->message : "unknown cause");
 }
 
-/* libvirt prints every error to stderr unless told otherwise; ours are reported by their callers. */
+/* libvirt prints every error to stderr unless told otherwise; ours are reported by their callers.
+ */
 static void ignore_libvirt_error(void *user G_GNUC_UNUSED, virErrorPtr error G_GNUC_UNUSED)
 {
 }
@@ -69,8 +70,8 @@ virConnectPtr lpm_host_connect(struct lpm_host *host, GError **error)
 /* Events are lost with their connection, so they are registered with every new one. */
 static void register_events(struct lpm_host *host)
 {
-    host->event_id = virConnectDomainQemuMonitorEventRegister(
-        host->connection, NULL, NULL, on_monitor_event, host, NULL, 0);
+    host->event_id = virConnectDomainQemuMonitorEventRegister(host->connection, NULL, NULL,
+                                                              on_monitor_event, host, NULL, 0);
 }
 
 virConnectPtr lpm_host_control(struct lpm_host *host, GError **error)

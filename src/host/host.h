@@ -85,7 +85,7 @@ struct lpm_job {
     guint64 rate;       /* as QEMU measures it: bytes of the stream before compression */
     guint64 dirty_rate; /* bytes/s that the guest wrote in the last round */
     guint64 page_size;
-    guint64 iteration;  /* rounds so far */
+    guint64 iteration; /* rounds so far */
     guint64 expected_suspend_ms;
 };
 gboolean lpm_host_job(struct lpm_host *host, const char *uuid, struct lpm_job *job, GError **error);

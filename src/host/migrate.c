@@ -35,8 +35,7 @@ gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params
     virTypedParameterPtr list = NULL;
     int count = 0;
     unsigned int flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PAUSED;
-    g_autofree char *uri =
-        g_strdup_printf("qemu+unix:///system?socket=%s", params->rpc_socket);
+    g_autofree char *uri = g_strdup_printf("qemu+unix:///system?socket=%s", params->rpc_socket);
 
     if (!connection)
         return FALSE;
@@ -150,8 +149,8 @@ gboolean lpm_host_discard(struct lpm_host *host, const char *uuid, gboolean unde
         virDomainIsActive(domain) == 1)
         return lpm_host_fail(error, "ending the copy that must not run");
     if (undefine && virDomainIsPersistent(domain) == 1 &&
-        virDomainUndefineFlags(domain, VIR_DOMAIN_UNDEFINE_KEEP_NVRAM |
-                                           VIR_DOMAIN_UNDEFINE_KEEP_TPM) < 0)
+        virDomainUndefineFlags(domain,
+                               VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | VIR_DOMAIN_UNDEFINE_KEEP_TPM) < 0)
         return lpm_host_fail(error, "dropping the definition that is not used");
     return TRUE;
 }

@@ -43,12 +43,11 @@ static json_t *summary(virDomainPtr domain)
 
     if (virDomainGetInfo(domain, &info) < 0 || virDomainGetUUIDString(domain, uuid) < 0)
         return NULL;
-    return json_pack("{s:s, s:s, s:o, s:s, s:I, s:i, s:b}", "name", virDomainGetName(domain),
-                     "uuid", uuid, "id",
-                     id == (unsigned int)-1 ? json_null() : json_integer((json_int_t)id), "state",
-                     state_name(info.state), "memory_bytes", (json_int_t)info.memory * 1024,
-                     "vcpus", (int)info.nrVirtCpu, "persistent",
-                     virDomainIsPersistent(domain) == 1);
+    return json_pack(
+        "{s:s, s:s, s:o, s:s, s:I, s:i, s:b}", "name", virDomainGetName(domain), "uuid", uuid, "id",
+        id == (unsigned int)-1 ? json_null() : json_integer((json_int_t)id), "state",
+        state_name(info.state), "memory_bytes", (json_int_t)info.memory * 1024, "vcpus",
+        (int)info.nrVirtCpu, "persistent", virDomainIsPersistent(domain) == 1);
 }
 
 json_t *lpm_host_partitions(struct lpm_host *host, GError **error)

@@ -19,17 +19,18 @@ typedef struct lpm_qemu_process LpmQemuProcess;
 
 /* Finds the process by libvirt's `run_dir`/NAME.pid and takes a pidfd. The process's command line
  * must hold the partition's UUID, or the file is stale: LPM_E_QEMU_NOT_IDENTIFIED. Any thread. */
-LpmQemuProcess *lpm_qemu_process_open(const char *run_dir, const char *name,
-                                               const char *uuid, GError **error);
+LpmQemuProcess *lpm_qemu_process_open(const char *run_dir, const char *name, const char *uuid,
+                                      GError **error);
 
 /* The same by what a journal kept: TRUE in *gone when no process has that pid and start time any
  * more (then NULL is returned without an error). */
 LpmQemuProcess *lpm_qemu_process_reopen(pid_t pid, guint64 start_time, gboolean *gone,
-                                                 GError **error);
+                                        GError **error);
 void lpm_qemu_process_free(LpmQemuProcess *process);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmQemuProcess, lpm_qemu_process_free)
 
-/* What identifies it across a restart: pid and start time (clock ticks since boot, stat field 22). */
+/* What identifies it across a restart: pid and start time (clock ticks since boot, stat field 22).
+ */
 pid_t lpm_qemu_process_pid(const LpmQemuProcess *process);
 guint64 lpm_qemu_process_start_time(const LpmQemuProcess *process);
 
