@@ -80,7 +80,8 @@ def _xml(lab, state, guest, append):
         port=sto["port"], initiator=quoteattr(f"iqn.2026-11.org.openlpm.{lab.name}:{guest['name']}"),
         letter="abcdefgh"[i]) for i, lun in enumerate(guest["luns"]))
     nics = "".join(NIC.format(mac=n["mac"]) for n in guest["nics"])
-    words = ["console=ttyS0", "quiet", "panic=0", f"lpm.name={guest['name']}"]
+    # pti=on: README.md, "A limit of emulation".
+    words = ["console=ttyS0", "quiet", "panic=0", "pti=on", f"lpm.name={guest['name']}"]
     words += [f"lpm.net={n['mac']},{n['address']}/24" for n in guest["nics"]]
     if append:
         words.append(append)

@@ -127,6 +127,11 @@ class Scenario:
             guest.wait_booted(made)
         return made
 
+    def remove_guest(self, name):
+        """Ends and forgets a partition that add_guest has made, wherever it is."""
+        with self.lab.lock():
+            guest.remove(self.lab, self.state, name)
+
     def service(self, partition):
         return f"{self.state['guests'][partition]['nics'][0]['address']}:{LEDGER_PORT}"
 

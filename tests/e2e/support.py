@@ -13,6 +13,7 @@ from lab import host, lpmd, proc, updown
 
 FINAL = ("done", "failed", "stopped")
 # Slow enough that there is time to do something while a guest of 128 MiB is copied: 10 s or so.
+# For guests with ledger.dirty=0 only: see lab/README.md, "A limit of emulation".
 SLOW = ("--bandwidth", "8M")
 
 
