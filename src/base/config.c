@@ -3,6 +3,7 @@
 #include "base/config.h"
 
 #include "base/error.h"
+#include "lpm-version.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static const struct key {
     {"network", "listen_address", STRING, AT(listen_address), "::", 0, 0},
     {"network", "control_port", UINT, AT(control_port), "16520", 1, 65535},
     {"network", "data_port", UINT, AT(data_port), "16521", 1, 65535},
-    {"mover", "path", STRING, AT(mover_path), "/usr/libexec/lpm/lpm-mover", 0, 0},
+    {"mover", "path", STRING, AT(mover_path), LPM_MOVER_PATH, 0, 0},
     {"mover", "user", STRING, AT(mover_user), "lpm-mover", 0, 0},
     {"mover", "compression", STRING, AT(compression), "zstd", 0, 0},
     {"mover", "compression_level", INT, AT(compression_level), "-1", -7, 19},

@@ -27,7 +27,7 @@ typedef struct lpm_config {
     guint control_port;   /* 16520 */
     guint data_port;      /* 16521 */
     /* [mover] */
-    char *mover_path;       /* /usr/libexec/lpm/lpm-mover */
+    char *mover_path;       /* libexecdir/lpm/lpm-mover, where it was installed */
     char *mover_user;       /* lpm-mover; falls back to nobody with a warning */
     char *compression;      /* zstd | lz4 | none */
     gint compression_level; /* of zstd, -7..19 */
