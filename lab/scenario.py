@@ -167,6 +167,11 @@ class Scenario:
         """{partition: [(host, libvirt's state)]}, those that the lab has not made too."""
         return guest.places(self.state)
 
+    def kill_connections(self, where, port):
+        """Ends the TCP connections to a port of a host as a reset would."""
+        proc.run(self.enter(where, "ss", "--kill", "--tcp", "state", "established",
+                            f"( sport = :{port} )"))
+
     def wire_bytes(self, where):
         """What left a host on its uplink, in bytes."""
         return net.counters(self.state["hosts"][where]["holder"]["pid"])["tx_bytes"]
