@@ -24,6 +24,7 @@
 #define ABORT_PATIENCE_US (5 * G_USEC_PER_SEC)
 #define QUIT_TIMEOUT_MS 2000
 #define TELL_ABORT_TRIES 10
+#define RESUME_LIMIT_US (60 * G_USEC_PER_SEC) /* then the operator is told, and resumes it */
 
 /* ---- validating ---- */
 
@@ -167,6 +168,25 @@ static gboolean dial(LpmMigration *migration, GError **error)
     return ok;
 }
 
+/* While there is no link the target may have given up (its mover died): it says so when asked. */
+static void ask_target(LpmMigration *migration)
+{
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
+    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
+                                   CALL_TIMEOUT_S, NULL, NULL);
+    const char *decision = json_string_value(json_object_get(answer, "decision"));
+
+    if (g_strcmp0(decision, LPM_DECIDED_ABORTED) == 0) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+        if (!migration->mover_error)
+            lpm_fail(&migration->mover_error, LPM_E_MOVER_FAILED, "%s gave the migration up",
+                     migration->peer);
+        g_cond_broadcast(&migration->changed);
+    }
+    if (answer)
+        json_decref(answer);
+}
+
 /* Serves the mover's wish for a link for as long as the migration lasts: an outage of any length
  * is a pause. Thread of its own; the copying loop decides when an outage has lasted too long. */
 static void keep_linked(LpmMigration *migration)
@@ -194,7 +214,10 @@ static void keep_linked(LpmMigration *migration)
         while (migration->link_wanted && !migration->mover_gone &&
                g_cond_wait_until(&migration->changed, &migration->lock, until))
             continue;
+        gboolean in_vain = migration->link_wanted;
         g_mutex_unlock(&migration->lock);
+        if (in_vain)
+            ask_target(migration);
     }
 }
 
@@ -215,6 +238,8 @@ static gboolean wait_link(LpmMigration *migration, GError **error)
     }
     if (migration->mover_gone)
         return lpm_fail(error, LPM_E_MOVER_FAILED, "the mover ended");
+    if (migration->stop_requested)
+        return lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
     return TRUE;
 }
 
@@ -478,26 +503,40 @@ static void end_call(LpmMigration *migration, const char *cause)
     wait_call(migration, ABORT_PATIENCE_US);
 }
 
-/* Libvirt resumes the source itself after most failures; after some nobody does. The decision
- * `aborted` is in the journal, so the target will never run and the source may. */
+/* One look: TRUE when nothing is left to do, because the partition runs, or is in a state that the
+ * migration has not put it into. */
+static gboolean source_runs(LpmMigration *migration, GError **error)
+{
+    enum lpm_partition_state state;
+
+    if (!lpm_host_state(migration->daemon->host, migration->uuid, &state, error))
+        return FALSE;
+    g_mutex_lock(&migration->lock);
+    gboolean stopped = migration->stop_us > migration->resume_us;
+    g_mutex_unlock(&migration->lock);
+    if (state == LPM_PARTITION_MIGRATING || (state == LPM_PARTITION_PAUSED && stopped))
+        return lpm_host_resume(migration->daemon->host, migration->uuid, error);
+    return TRUE;
+}
+
+/* Libvirt resumes the source itself after most failures; after some nobody does, and for a moment
+ * it may still be busy with the call that failed. The decision `aborted` is in the journal, so the
+ * target will never run and the source may. */
 static void make_source_run(LpmMigration *migration)
 {
-    enum lpm_partition_state state = LPM_PARTITION_ABSENT;
-    g_autoptr(GError) error = NULL;
-    gboolean stopped;
+    gint64 deadline = lpm_monotonic_us() + RESUME_LIMIT_US;
 
     if (migration->qemu)
         lpm_qemu_process_thaw(migration->qemu);
-    if (!lpm_host_state(migration->daemon->host, migration->uuid, &state, &error)) {
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+
+        if (source_runs(migration, &error))
+            return;
         lpm_migration_log(migration, LPM_LOG_ERROR, "rolling-back", "%s", error->message);
-        return;
-    }
-    g_mutex_lock(&migration->lock);
-    stopped = migration->stop_us > migration->resume_us;
-    g_mutex_unlock(&migration->lock);
-    if (state == LPM_PARTITION_MIGRATING || (state == LPM_PARTITION_PAUSED && stopped)) {
-        if (!lpm_host_resume(migration->daemon->host, migration->uuid, &error))
-            lpm_migration_log(migration, LPM_LOG_ERROR, "rolling-back", "%s", error->message);
+        if (lpm_monotonic_us() > deadline || lpm_migrations_closing(migration->daemon->migrations))
+            return;
+        g_usleep(DIAL_PAUSE_US);
     }
 }
 

@@ -83,6 +83,8 @@ static void drop_means(LpmMigration *migration)
     lpm_migration_remove_folder(migration);
 }
 
+static void give_up(LpmMigration *migration, const char *cause);
+
 /* ---- watching ---- */
 
 /* The source's decision as it tells it; NULL when it does not answer. */
@@ -107,14 +109,12 @@ static gboolean wants_asking(LpmMigration *migration)
     return !migration->link_up || migration->mover_gone || migration->mover_error;
 }
 
-/* TRUE when the silence has lasted so long that a copy which was never prepared may be given up:
- * without its word "prepared" the source cannot have decided to hand over. */
-static gboolean may_give_up(LpmMigration *migration, gint64 silent_since)
+/* Has the silence lasted so long that a copy which was never prepared may be given up? */
+static gboolean too_long(LpmMigration *migration, gint64 silent_since)
 {
     gint64 limit = (gint64)migration->daemon->config->link_timeout_s * G_USEC_PER_SEC;
 
-    return lpm_monotonic_us() - silent_since > limit &&
-           !lpm_migration_decided(migration, LPM_DECIDED_PREPARED);
+    return lpm_monotonic_us() - silent_since > limit;
 }
 
 static void mark_doubt(LpmMigration *migration, const char *cause)
@@ -159,11 +159,23 @@ static void look(LpmMigration *migration, gint64 *silent_since)
     if (!*silent_since)
         *silent_since = lpm_monotonic_us();
     mark_doubt(migration, error ? error->message : "the source's answer holds no decision");
-    if (may_give_up(migration, *silent_since)) {
-        json_t *answer = lpm_target_abort(migration, "the source was silent for too long", NULL);
-        if (answer)
-            json_decref(answer);
-    }
+    if (too_long(migration, *silent_since))
+        give_up(migration, "the source was silent for too long");
+}
+
+/* Without its mover this side can never be complete; as long as it is not prepared the source
+ * cannot have decided to hand over, so giving up is safe. The source asks when its link is gone. */
+static void give_up_without_mover(LpmMigration *migration)
+{
+    g_mutex_lock(&migration->lock);
+    g_autofree char *cause =
+        migration->mover_error ? g_strdup(migration->mover_error->message)
+        : migration->mover_gone
+            ? g_strdup_printf("the mover on %s ended", migration->daemon->config->name)
+            : NULL;
+    g_mutex_unlock(&migration->lock);
+    if (cause)
+        give_up(migration, cause);
 }
 
 static void watch(LpmMigration *migration)
@@ -183,6 +195,7 @@ static void watch(LpmMigration *migration)
         g_mutex_unlock(&migration->lock);
         if (over)
             return;
+        give_up_without_mover(migration);
         if (wants_asking(migration))
             look(migration, &silent_since);
         else
@@ -329,9 +342,9 @@ json_t *lpm_target_commit(LpmMigration *migration, GError **error)
     return json_pack("{s:I}", "resumed_us", (json_int_t)resumed_us);
 }
 
-json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error)
+/* With `act` held. */
+static json_t *discard(LpmMigration *migration, const char *cause, GError **error)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     g_autoptr(GError) failure = NULL;
 
     if (lpm_state_is_final(migration->state))
@@ -352,6 +365,32 @@ json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **er
     lpm_fail(&failure, LPM_E_STOPPED, "%s", cause);
     lpm_migration_end(migration, LPM_STATE_STOPPED, failure, NULL);
     return json_pack("{s:b}", "aborted", TRUE);
+}
+
+json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+
+    return discard(migration, cause, error);
+}
+
+/* Of its own accord, without the source's word: only while it has not said "prepared", which the
+ * source needs before it can decide to hand over. The look and the act are one under `act`, as is
+ * the saying of that word, or the source could decide between them and the partition be lost. */
+static void give_up(LpmMigration *migration, const char *cause)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+    g_autoptr(GError) error = NULL;
+    gboolean prepared = lpm_journal_decided(migration->daemon->journal, migration->id,
+                                            LPM_DECIDED_PREPARED, &error);
+    json_t *answer = NULL;
+
+    if (!prepared && !error)
+        answer = discard(migration, cause, &error);
+    if (answer)
+        json_decref(answer);
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "giving-up", "%s", error->message);
 }
 
 json_t *lpm_target_finish(LpmMigration *migration, GError **error)
