@@ -66,7 +66,7 @@ LPM_E(3006, QEMU_NOT_IDENTIFIED, ERROR, 500, "The partition's QEMU process canno
 LPM_E(4001, MOVER_FAILED, ERROR, 500, "The mover ended or failed",
       "Read the cause and the log of both hosts, then migrate again", "HSCLA297")
 LPM_E(4002, MOVER_START, ERROR, 500, "The mover cannot be started",
-      "Check mover_path and mover_user in lpmd.conf", "HSCLA297")
+      "Check path and user of [mover] in lpmd.conf", "HSCLA297")
 LPM_E(4003, LINK_LOST, ERROR, 504, "The link between the movers was lost",
       "Check the network between the hosts, then migrate again", "HSCLA246")
 LPM_E(4004, DATA_DAMAGED, ERROR, 502, "Data arrived damaged",

@@ -133,7 +133,7 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
     if (facts)
         json_decref(facts);
     if (ok)
-        lpm_migration_log(migration, LPM_LOG_INFO, "decided", "decided: %s", what);
+        lpm_migration_log(migration, LPM_LOG_INFO, "decided", "%s", what);
     return ok;
 }
 

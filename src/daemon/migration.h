@@ -93,7 +93,7 @@ typedef struct lpm_migration {
     GError *failure;
     json_t *report; /* source, at the end */
     /* source's figures for the report */
-    gint64 clock_offset_us, clock_error_us;
+    gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;
     json_t *target_stats, *source_stats;
     GMutex act; /* target: one word of the peer at a time */

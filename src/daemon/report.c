@@ -106,14 +106,18 @@ json_t *lpm_report(LpmMigration *migration)
     json_t *phases = lpm_journal_phases(migration->daemon->journal, migration->id, NULL);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     gint64 resumed = on_source_clock(migration, migration->target_resumed_us);
-    gint64 suspended = resumed && migration->stop_us ? resumed - migration->stop_us : 0;
+    gboolean clock_known = migration->clock_error_us >= 0;
+    gint64 suspended =
+        clock_known && resumed && migration->stop_us ? resumed - migration->stop_us : 0;
     json_t *report = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:I, s:I, s:o, s:o}", "id", migration->id,
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "id", migration->id,
         "partition", migration->partition, "uuid", migration->uuid, "source",
         migration->daemon->config->name, "target", migration->peer, "result", "done", "total_ms",
         (json_int_t)(now / 1000 - migration->started_ms), "suspended_us",
-        positive_or_null(suspended), "clock_offset_us", (json_int_t)migration->clock_offset_us,
-        "clock_error_us", (json_int_t)migration->clock_error_us, "phases",
+        positive_or_null(suspended), "clock_offset_us",
+        clock_known ? json_integer((json_int_t)migration->clock_offset_us) : json_null(),
+        "clock_error_us",
+        clock_known ? json_integer((json_int_t)migration->clock_error_us) : json_null(), "phases",
         phases ? phases : json_array(), "handover", handover_json(migration, resumed));
 
     migration->percent = 100.0;

@@ -685,6 +685,8 @@ static void recover_source(LpmMigration *migration)
         lpm_mover_find(migration->daemon->config, migration->id, LPM_SIDE_SOURCE,
                        lpm_migration_on_mover_event, migration, &error);
     lpm_migration_set_mover(migration, mover);
+    if (!measure_clock(migration, NULL))
+        migration->clock_error_us = -1; /* not known: the report says so */
     if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
         clean(migration);
     } else if (lpm_migration_decided(migration, LPM_DECIDED_ENDING)) {
