@@ -5,6 +5,19 @@
 #include "base/error.h"
 #include "base/fdio.h"
 
+#ifdef LPM_FAULT_POINTS
+#include "daemon/journal-crash-vfs.h"
+#define VFS lpm_crash_vfs()
+#else
+#define VFS NULL /* SQLite's own */
+#endif
+
+#ifdef LPM_MUTANT_SKIP_FSYNC
+#define DURABLE "PRAGMA synchronous=OFF"
+#else
+#define DURABLE "PRAGMA synchronous=FULL"
+#endif
+
 #include <errno.h>
 #include <fcntl.h>
 #include <gio/gio.h>
@@ -112,8 +125,8 @@ gboolean lpm_journal_db_run(struct lpm_journal *journal, LpmStatement *statement
 gboolean lpm_journal_db_begin(struct lpm_journal *journal, gboolean full, GError **error)
 {
     if (full != journal->full) {
-        if (!execute(journal, full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
-                     "setting synchronous", error))
+        if (!execute(journal, full ? DURABLE : "PRAGMA synchronous=NORMAL", "setting synchronous",
+                     error))
             return FALSE;
         journal->full = full;
     }
@@ -241,13 +254,13 @@ struct lpm_journal *lpm_journal_open(const char *path, GError **error)
     g_mutex_init(&journal->lock);
     journal->path = g_strdup(path);
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX;
-    if (sqlite3_open_v2(path, &journal->db, flags, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(path, &journal->db, flags, VFS) != SQLITE_OK) {
         lpm_journal_db_fail(journal, "opening", error);
         return NULL;
     }
     sqlite3_busy_timeout(journal->db, 5000);
     if (!check_whole(journal, error) || !set_wal(journal, error) ||
-        !execute(journal, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON", "setting up", error))
+        !execute(journal, DURABLE "; PRAGMA foreign_keys=ON", "setting up", error))
         return NULL;
     journal->full = TRUE;
     if (!bring_up_to_date(journal, error))

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault-point.h"
 #include "base/fdio.h"
 #include "daemon/daemon.h"
 #include "daemon/data-port.h"
@@ -134,6 +135,12 @@ int main(int argc, char **argv)
         printf("lpmd %s\n", LPM_VERSION);
         return EXIT_SUCCESS;
     }
+#ifdef LPM_FAULT_POINTS
+    if (options.list_fault_points) {
+        lpm_fault_points_list();
+        return EXIT_SUCCESS;
+    }
+#endif
     if (options.foreground || options.check_config)
         unsetenv("JOURNAL_STREAM");
     lpm_log_init("lpmd", options.debug ? LPM_LOG_DEBUG : LPM_LOG_INFO);
@@ -152,5 +159,8 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     daemon.config = config;
+#ifdef LPM_FAULT_POINTS
+    lpm_fault_points_init(config->run_dir);
+#endif
     return run(&daemon);
 }

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault-point.h"
 
 #include <gnutls/crypto.h>
 #include <string.h>
@@ -112,6 +113,7 @@ gboolean lpm_migration_enter(LpmMigration *migration, enum lpm_state state, GErr
 {
     struct lpm_journal *journal = migration->daemon->journal;
 
+    LPM_FAULT_POINT_BEFORE(lpm_side_name(migration->side), lpm_state_name(state));
     if (!lpm_journal_migration_state(journal, migration->id, lpm_state_name(state), error) ||
         !lpm_journal_phase_begin(journal, migration->id, lpm_state_name(state), lpm_wall_us(),
                                  error))
@@ -121,12 +123,14 @@ gboolean lpm_migration_enter(LpmMigration *migration, enum lpm_state state, GErr
     g_cond_broadcast(&migration->changed);
     g_mutex_unlock(&migration->lock);
     lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s", lpm_state_shown(state));
+    LPM_FAULT_POINT_AFTER(lpm_side_name(migration->side), lpm_state_name(state));
     return TRUE;
 }
 
 gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t *facts,
                               GError **error)
 {
+    LPM_FAULT_POINT_BEFORE(lpm_side_name(migration->side), what);
     gboolean ok =
         lpm_journal_decide(migration->daemon->journal, migration->id, what, facts, NULL, error);
 
@@ -134,6 +138,7 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
         json_decref(facts);
     if (ok)
         lpm_migration_log(migration, LPM_LOG_INFO, "decided", "%s", what);
+    LPM_FAULT_POINT_AFTER(lpm_side_name(migration->side), what);
     return ok;
 }
 
@@ -155,6 +160,7 @@ void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GErr
     gint64 now = lpm_wall_us();
     g_autoptr(GError) error = NULL;
 
+    LPM_FAULT_POINT_BEFORE(lpm_side_name(migration->side), lpm_state_name(state));
     if (!lpm_journal_phase_end(journal, migration->id, now, &error) ||
         !lpm_journal_migration_finish(journal, migration->id, lpm_state_name(state), now / 1000,
                                       failure_json, report, &error))
@@ -174,6 +180,7 @@ void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GErr
     else
         lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s",
                           lpm_state_shown(state));
+    LPM_FAULT_POINT_AFTER(lpm_side_name(migration->side), lpm_state_name(state));
     lpm_migrations_remove(migration->daemon->migrations, migration);
 }
 

@@ -17,6 +17,10 @@ gboolean lpm_options_parse(struct lpm_options *options, int argc, char **argv, G
         {"check-config", 0, 0, G_OPTION_ARG_NONE, &options->check_config,
          "Check the configuration, say what is wrong with it, and exit", NULL},
         {"version", 0, 0, G_OPTION_ARG_NONE, &options->version, "Print the version and exit", NULL},
+#ifdef LPM_FAULT_POINTS
+        {"list-fault-points", 0, 0, G_OPTION_ARG_NONE, &options->list_fault_points,
+         "Print the names of this build's fault points and exit", NULL},
+#endif
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);

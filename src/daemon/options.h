@@ -10,6 +10,7 @@
 struct lpm_options {
     char *config;
     gboolean foreground, debug, check_config, version;
+    gboolean list_fault_points; /* builds with fault points only */
 };
 
 /* Parses the command line. FALSE with USAGE if it is not understood. --help prints and exits. */

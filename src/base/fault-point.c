@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "base/fault-point.h"
+
+#include "base/clock.h"
+
+#include <glib.h>
+#include <glib/gstdio.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#define POLL_US 1000 /* how soon a released point goes on: below what a trial can tell apart */
+
+static const char *folder; /* the run_dir; NULL before lpm_fault_points_init */
+
+/* Per side; "+" stands for the two points before and after what goes to the journal. */
+static const char *const source_points[] = {
+    "+validating",  "+preparing",     "+copying",       "+suspending",
+    "+committing",  "+cleaning",      "+rolling-back",  "+in-doubt",
+    "+done",        "+failed",        "+stopped",       "+ending",
+    "+committed",   "+running",       "+aborted",       "+switching",
+    "finish-held",  "asked-prepared", "frozen",         "looked",
+    "source-ended", "telling-commit", "told-commit",    "released",
+    "resuming",     "telling-abort",  "postcopy-asked", NULL};
+
+static const char *const target_points[] = {
+    "+preparing",     "+copying",     "+committing", "+cleaning",  "+rolling-back",
+    "+in-doubt",      "+done",        "+failed",     "+stopped",   "+prepared",
+    "+committed",     "+running",     "+aborted",    "+switching", "mover-started",
+    "prepared-asked", "commit-asked", "resuming",    "resumed",    "discarding",
+    "discarded",      "finish-asked", NULL};
+
+static const char *const *points_of(const char *side)
+{
+    return strcmp(side, "source") == 0 ? source_points : target_points;
+}
+
+static gboolean is_listed(const char *side, const char *prefix, const char *instant)
+{
+    const char *const *points = points_of(side);
+
+    for (gsize i = 0; points[i]; i++) {
+        gboolean pair = points[i][0] == '+';
+
+        if (pair == (*prefix != '\0') && strcmp(points[i] + pair, instant) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+void lpm_fault_points_init(const char *run_dir)
+{
+    folder = run_dir;
+}
+
+void lpm_fault_point(const char *side, const char *prefix, const char *instant)
+{
+    g_autofree char *name = g_strdup_printf("%s.%s%s", side, prefix, instant);
+    g_autofree char *path = folder ? g_build_filename(folder, "fault-points", name, NULL) : NULL;
+    g_autofree char *text = NULL;
+
+    if (!is_listed(side, prefix, instant))
+        g_error("fault point %s is not in the list", name);
+    if (!path || !g_file_get_contents(path, &text, NULL, NULL))
+        return;
+    g_autofree char *reached = g_strconcat(path, ".reached", NULL);
+    g_autofree char *now = g_strdup_printf("%" G_GINT64_FORMAT "\n", lpm_monotonic_us());
+    gboolean dies = g_str_has_prefix(text, "kill");
+    if (dies)
+        g_unlink(path); /* or the next lpmd would die of it as well */
+    g_file_set_contents(reached, now, -1, NULL);
+    if (dies)
+        raise(SIGKILL);
+    while (g_file_test(path, G_FILE_TEST_EXISTS))
+        g_usleep(POLL_US);
+}
+
+static void list(const char *side)
+{
+    const char *const *points = points_of(side);
+
+    for (gsize i = 0; points[i]; i++) {
+        if (points[i][0] == '+')
+            printf("%s.before-%s\n%s.after-%s\n", side, points[i] + 1, side, points[i] + 1);
+        else
+            printf("%s.%s\n", side, points[i]);
+    }
+}
+
+void lpm_fault_points_list(void)
+{
+    list("source");
+    list("target");
+}
