@@ -90,6 +90,9 @@ LPM_E(5004, NOT_PREPARED, ERROR, 409, "The target is not ready to run the partit
       "The partition runs on its source; read the log of the target and migrate again", "")
 LPM_E(5005, SOURCE_ALIVE, ERROR, 500, "The source's QEMU could not be ended",
       "End the process named in the cause; the target starts only after that", "")
+LPM_E(5006, PARTITION_ENDED, ERROR, 500, "The partition's QEMU ended during the migration",
+      "Its disks are as the guest left them: start the partition on the host that the cause names",
+      "")
 LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
       "Collect the log ('lpm log') and report it", "HSCLA2FF")
 LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",

@@ -21,6 +21,9 @@ static const struct cli_exit_info catalogue[] = {
     {CLI_IN_DOUBT, "in doubt: the other host does not answer at the one moment where it matters; "
                    "the partition runs once at most"},
     {CLI_INTERNAL, "a fault of this host or of OpenLPM itself"},
+    {CLI_ENDED,
+     "the migration failed, and the partition's QEMU ended in it: it runs nowhere and can "
+     "be started on the host that the error names"},
     {CLI_DETACHED, "Ctrl-C while waiting; the migration goes on in the background"},
 };
 
@@ -67,6 +70,7 @@ static const struct {
     {LPM_E_IN_DOUBT, CLI_IN_DOUBT},
     {LPM_E_NOT_PREPARED, CLI_FAILED},
     {LPM_E_SOURCE_ALIVE, CLI_FAILED},
+    {LPM_E_PARTITION_ENDED, CLI_ENDED},
     {LPM_E_INTERNAL, CLI_INTERNAL},
     {LPM_E_JOURNAL, CLI_INTERNAL},
     {LPM_E_CONFIG, CLI_INTERNAL},
@@ -108,6 +112,8 @@ static enum cli_exit exit_of_failure(const json_t *migration)
     enum cli_exit code;
     g_autoptr(GError) error = lpm_error_from_json(json_object_get(migration, "error"));
 
+    if (lpm_error_number(error) == LPM_E_PARTITION_ENDED)
+        return CLI_ENDED;
     if (began_to_copy(migration) || !json_is_object(json_object_get(migration, "error")))
         return CLI_FAILED;
     cli_exit_of_number(lpm_error_number(error), &code);

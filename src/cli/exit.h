@@ -21,6 +21,7 @@ enum cli_exit {
     CLI_STOPPED = 7,     /* the migration was stopped; the partition is on its source */
     CLI_IN_DOUBT = 8,    /* whether the hand-over took place is not known yet */
     CLI_INTERNAL = 9,    /* a fault of this host or of OpenLPM */
+    CLI_ENDED = 10,      /* the migration failed and the partition runs nowhere */
     CLI_DETACHED = 130,  /* Ctrl-C while waiting; the migration goes on */
 };
 

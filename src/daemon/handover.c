@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault-point.h"
 #include "daemon/peer-client.h"
 
 #include <string.h>
@@ -107,7 +108,7 @@ static gboolean look_again(LpmMigration *migration, const json_t *answer, GError
         migration->call_returned)
         return lpm_fail(error, LPM_E_MOVER_FAILED,
                         "the reply to libvirt's Finish is no longer held");
-    if (migration->resume_us > migration->stop_us)
+    if (migration->cpus == LPM_CPUS_RESUMED)
         return lpm_fail(error, LPM_E_PARTITION_BUSY,
                         "partition '%s' was resumed on its source during the hand-over",
                         migration->partition);
@@ -133,12 +134,15 @@ enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error)
 {
     if (!lpm_migration_enter(migration, LPM_STATE_COMMITTING, error))
         return LPM_OUTCOME_KEPT;
+    LPM_FAULT_POINT("source", "finish-held");
     json_t *answer = ask_prepared(migration, error);
+    LPM_FAULT_POINT("source", "asked-prepared");
     if (!answer)
         return lpm_migrations_closing(migration->daemon->migrations) && !stop_requested(migration)
                    ? LPM_OUTCOME_CLOSING
                    : LPM_OUTCOME_KEPT;
     gboolean ok = lpm_qemu_process_freeze(migration->qemu, FREEZE_LIMIT_MS, error);
+    LPM_FAULT_POINT("source", "frozen");
     if (ok && !(look_again(migration, answer, error) && decide_ending(migration, error))) {
         lpm_qemu_process_thaw(migration->qemu);
         ok = FALSE;
@@ -178,29 +182,30 @@ static gboolean end_source(LpmMigration *migration)
     return TRUE;
 }
 
-/* A decision that must get into the journal; a full disk is waited out. */
-static gboolean decide_for_sure(LpmMigration *migration, const char *what)
-{
-    if (lpm_migration_decided(migration, what))
-        return TRUE;
-    for (;;) {
-        g_autoptr(GError) error = NULL;
+enum told { TOLD_RUNS, TOLD_ENDED, TOLD_NOTHING };
 
-        if (lpm_migration_decide(migration, what, NULL, &error))
-            return TRUE;
-        lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
-        if (lpm_migrations_closing(migration->daemon->migrations))
-            return FALSE;
-        g_usleep(ASK_PAUSE_US);
-    }
+/* What an error of the target means, whose QEMU may have ended with the complete copy in it, or
+ * which has ended this migration before and so does not know it among the active ones any more. */
+static enum told read_refusal(LpmMigration *migration, const GError *error)
+{
+    if (g_error_matches(error, LPM_ERROR, LPM_E_PARTITION_ENDED))
+        return TOLD_ENDED;
+    if (!g_error_matches(error, LPM_ERROR, LPM_E_MIGRATION_NOT_FOUND))
+        return TOLD_NOTHING;
+    g_autofree char *decision = lpm_migration_ask_decision(migration, NULL);
+    if (g_strcmp0(decision, LPM_DECIDED_RUNNING) == 0)
+        return TOLD_RUNS;
+    return g_strcmp0(decision, LPM_DECIDED_ENDED) == 0 ? TOLD_ENDED : TOLD_NOTHING;
 }
 
-/* S7: repeated until the target says that it runs. Whatever else it answers is told, and asked
- * again: the source is ended, so the target is the one place where the partition can go on. */
-static gboolean tell_commit(LpmMigration *migration)
+/* S7: repeated until the target says that it runs, or that its copy is no more. Whatever else it
+ * answers is told, and asked again: the source is ended, so the target is the one place where the
+ * partition can go on. */
+static enum told tell_commit(LpmMigration *migration)
 {
     gboolean doubt = FALSE;
 
+    LPM_FAULT_POINT("source", "telling-commit");
     for (;;) {
         g_autoptr(GError) error = NULL;
         json_t *answer = ask(migration, "commit", &error);
@@ -209,28 +214,40 @@ static gboolean tell_commit(LpmMigration *migration)
             migration->target_resumed_us =
                 (gint64)json_integer_value(json_object_get(answer, "resumed_us"));
             json_decref(answer);
-            return TRUE;
+            return TOLD_RUNS;
         }
+        enum told told = read_refusal(migration, error);
+        if (told != TOLD_NOTHING)
+            return told;
+        if (lpm_migration_fenced(migration))
+            return TOLD_ENDED;
         if (!doubt) {
             doubt = TRUE;
             lpm_migration_enter(migration, LPM_STATE_IN_DOUBT, NULL);
         }
         lpm_migration_log(migration, LPM_LOG_ERROR, "in-doubt",
                           "the target does not say that it runs: %s", error->message);
-        if (lpm_migrations_closing(migration->daemon->migrations))
-            return FALSE;
-        g_usleep(ASK_PAUSE_US);
+        if (!lpm_migration_pause(migration, ASK_PAUSE_US))
+            return TOLD_NOTHING;
     }
 }
 
 enum lpm_outcome lpm_handover_source_forward(LpmMigration *migration)
 {
-    if (!end_source(migration) || !decide_for_sure(migration, LPM_DECIDED_COMMITTED))
+    if (!end_source(migration))
+        return LPM_OUTCOME_CLOSING;
+    LPM_FAULT_POINT("source", "source-ended");
+    if (!lpm_migration_decide_for_sure(migration, LPM_DECIDED_COMMITTED))
         return LPM_OUTCOME_CLOSING;
     migration->committed_us = lpm_wall_us();
-    if (!tell_commit(migration) || !decide_for_sure(migration, LPM_DECIDED_RUNNING))
+    enum told told = tell_commit(migration);
+    LPM_FAULT_POINT("source", "told-commit");
+    if (told == TOLD_NOTHING)
         return LPM_OUTCOME_CLOSING;
-    return LPM_OUTCOME_HANDED_OVER;
+    if (!lpm_migration_decide_for_sure(migration,
+                                       told == TOLD_RUNS ? LPM_DECIDED_RUNNING : LPM_DECIDED_ENDED))
+        return LPM_OUTCOME_CLOSING;
+    return told == TOLD_RUNS ? LPM_OUTCOME_HANDED_OVER : LPM_OUTCOME_ENDED;
 }
 
 /* ---- target ---- */
@@ -256,7 +273,9 @@ static gboolean wait_loaded(LpmMigration *migration, GError **error)
 
 gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
 {
-    if (lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
+    LPM_FAULT_POINT("target", "prepared-asked");
+    if (lpm_migration_decided(migration, LPM_DECIDED_ABORTED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ENDED))
         return lpm_fail(error, LPM_E_NOT_PREPARED, "the migration of '%s' was given up on %s",
                         migration->partition, migration->daemon->config->name);
     if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
@@ -276,10 +295,15 @@ static gboolean resume(LpmMigration *migration, GError **error)
         return FALSE;
     if (state == LPM_PARTITION_RUNNING)
         return TRUE;
+    if (state == LPM_PARTITION_ABSENT || state == LPM_PARTITION_DEFINED)
+        return lpm_fail(error, LPM_E_PARTITION_ENDED,
+                        "the QEMU of partition '%s' ended on %s before it was handed over",
+                        migration->partition, migration->daemon->config->name);
     if (state != LPM_PARTITION_LOADED)
         return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' is %s on %s",
                         migration->partition, lpm_partition_state_name(state),
                         migration->daemon->config->name);
+    LPM_FAULT_POINT("target", "resuming");
     return lpm_host_resume(migration->daemon->host, migration->uuid, error);
 }
 
@@ -296,6 +320,7 @@ static gint64 wait_resume_stamp(LpmMigration *migration)
 
 gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us, GError **error)
 {
+    LPM_FAULT_POINT("target", "commit-asked");
     if (!lpm_migration_decided(migration, LPM_DECIDED_PREPARED) ||
         lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
         return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' was not prepared on %s",
@@ -306,8 +331,10 @@ gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us,
     /* Once it has run it is the operator's: a repeated word must not resume what was paused or
      * stopped since. */
     if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
-        if (!resume(migration, error) ||
-            !lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))
+        if (!resume(migration, error))
+            return FALSE;
+        LPM_FAULT_POINT("target", "resumed");
+        if (!lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))
             return FALSE;
     }
     *resumed_us = wait_resume_stamp(migration);

@@ -36,6 +36,7 @@
 enum lpm_outcome {
     LPM_OUTCOME_HANDED_OVER, /* the target owns the partition and runs it */
     LPM_OUTCOME_KEPT,    /* nothing was decided: the source owns it, and must be rolled back to */
+    LPM_OUTCOME_ENDED,   /* the target's QEMU, or its host, ended with the copy: nothing runs */
     LPM_OUTCOME_CLOSING, /* lpmd stops: the next start goes on from the journal */
 };
 
@@ -43,14 +44,15 @@ enum lpm_outcome {
  * state is then in-doubt. With KEPT, *error tells why. The migration's own thread. */
 enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error);
 
-/* Source, from S5 on, for one whose journal says `ending`: HANDED_OVER or CLOSING. */
+/* Source, from S5 on, for one whose journal says `ending`: HANDED_OVER, ENDED or CLOSING. */
 enum lpm_outcome lpm_handover_source_forward(LpmMigration *migration);
 
 /* Target, T1 and T2. Idempotent. NOT_PREPARED when the partition is not loaded and paused here. */
 gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error);
 
 /* Target, T3 and T4, on the source's word (or an operator's fencing) only. Idempotent.
- * `resumed_us` is QEMU's stamp of RESUME, 0 if it was not seen. NOT_PREPARED before T2. */
+ * `resumed_us` is QEMU's stamp of RESUME, 0 if it was not seen. NOT_PREPARED before T2;
+ * PARTITION_ENDED when the copy's QEMU is gone. */
 gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us, GError **error);
 
 #endif

@@ -5,9 +5,13 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault-point.h"
+#include "daemon/peer-client.h"
 
 #include <gnutls/crypto.h>
 #include <string.h>
+
+#define ASK_TIMEOUT_S 10
+#define JOURNAL_PAUSE_US 500000 /* between two attempts at a journal that cannot be written */
 
 static const struct state_text {
     const char *name;  /* in the API and the journal */
@@ -142,6 +146,47 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
     return ok;
 }
 
+gboolean lpm_migration_decide_for_sure(LpmMigration *migration, const char *what)
+{
+    while (!lpm_migration_decided(migration, what)) {
+        g_autoptr(GError) error = NULL;
+
+        if (lpm_migration_decide(migration, what, NULL, &error))
+            return TRUE;
+        lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
+        if (!lpm_migration_pause(migration, JOURNAL_PAUSE_US))
+            return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean lpm_migration_fenced(LpmMigration *migration)
+{
+    return lpm_migration_decided(migration, LPM_DECIDED_FENCED);
+}
+
+gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds)
+{
+    gint64 until = g_get_monotonic_time() + microseconds;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    if (!lpm_migrations_closing(migration->daemon->migrations))
+        g_cond_wait_until(&migration->changed, &migration->lock, until);
+    return !lpm_migrations_closing(migration->daemon->migrations);
+}
+
+char *lpm_migration_ask_decision(LpmMigration *migration, GError **error)
+{
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
+    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
+                                   ASK_TIMEOUT_S, NULL, error);
+    char *decision = g_strdup(json_string_value(json_object_get(answer, "decision")));
+
+    if (answer)
+        json_decref(answer);
+    return decision;
+}
+
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what)
 {
     g_autoptr(GError) error = NULL;
@@ -152,19 +197,30 @@ gboolean lpm_migration_decided(LpmMigration *migration, const char *what)
     return decided;
 }
 
+static gboolean write_end(LpmMigration *migration, enum lpm_state state, json_t *failure,
+                          json_t *report, GError **error)
+{
+    struct lpm_journal *journal = migration->daemon->journal;
+    gint64 now = lpm_wall_us();
+
+    return lpm_journal_phase_end(journal, migration->id, now, error) &&
+           lpm_journal_migration_finish(journal, migration->id, lpm_state_name(state), now / 1000,
+                                        failure, report, error);
+}
+
 void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GError *failure,
                        json_t *report)
 {
-    struct lpm_journal *journal = migration->daemon->journal;
     json_t *failure_json = failure ? lpm_error_to_json(failure, NULL) : NULL;
-    gint64 now = lpm_wall_us();
     g_autoptr(GError) error = NULL;
 
     LPM_FAULT_POINT_BEFORE(lpm_side_name(migration->side), lpm_state_name(state));
-    if (!lpm_journal_phase_end(journal, migration->id, now, &error) ||
-        !lpm_journal_migration_finish(journal, migration->id, lpm_state_name(state), now / 1000,
-                                      failure_json, report, &error))
+    while (!write_end(migration, state, failure_json, report, &error)) {
         lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
+        g_clear_error(&error);
+        if (!lpm_migration_pause(migration, JOURNAL_PAUSE_US))
+            break; /* the next start finds it unfinished and ends it */
+    }
     if (failure_json)
         json_decref(failure_json);
     g_mutex_lock(&migration->lock);

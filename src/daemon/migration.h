@@ -47,6 +47,10 @@ gboolean lpm_state_is_final(enum lpm_state state);
 #define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
 #define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
 #define LPM_DECIDED_ABORTED "aborted" /* source: the target shall never run; target: discarded */
+#define LPM_DECIDED_ENDED                                                                          \
+    "ended"                         /* past the decision the target's QEMU ended, or its host for  \
+                                       good: neither copy runs, the source keeps the definition */
+#define LPM_DECIDED_FENCED "fenced" /* an operator has sworn that the other host is off */
 
 typedef struct lpm_migration {
     gint references; /* atomic */
@@ -84,10 +88,13 @@ typedef struct lpm_migration {
     gboolean mover_gone;
     GError *mover_error; /* what the mover failed of */
     gboolean link_up;
-    gboolean link_wanted;      /* source: the mover asks for a link */
-    gint64 link_down_since;    /* monotonic us; 0: up or never was */
-    gboolean rpc_lost;         /* source: libvirt's own end of the RPC closed */
-    gint64 stop_us, resume_us; /* QEMU's stamps, this host's wall clock; 0: not seen */
+    gboolean link_wanted;   /* source: the mover asks for a link */
+    gint64 link_down_since; /* monotonic us; 0: up or never was */
+    gboolean rpc_lost;      /* source: libvirt's own end of the RPC closed */
+    /* The last event of QEMU's processors. Their order counts: the stamps are of a wall clock,
+     * which can be set back between two of them. */
+    enum { LPM_CPUS_UNKNOWN, LPM_CPUS_STOPPED, LPM_CPUS_RESUMED } cpus;
+    gint64 stop_us, resume_us; /* QEMU's stamps, for the report; 0: not seen */
     struct lpm_job job;
     double percent;
     GError *failure;
@@ -118,8 +125,19 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
 /* What the journal says; errors count as "no" only where a caller may be careful: see each. */
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what);
 
+/* The same for a decision without which nothing can go on: a full disk is waited out. TRUE when it
+ * is, or was already, decided; FALSE only when lpmd stops. */
+gboolean lpm_migration_decide_for_sure(LpmMigration *migration, const char *what);
+/* Has an operator fenced the other host (lpm_recover)? */
+gboolean lpm_migration_fenced(LpmMigration *migration);
+/* Waits; a change of the facts ends it early. FALSE when lpmd stops. */
+gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds);
+/* The other host's newest decision about this migration ("none": it knows it and has not decided),
+ * a new string; NULL when it does not answer or does not know it. */
+char *lpm_migration_ask_decision(LpmMigration *migration, GError **error);
+
 /* Ends it: final state, error (borrowed, NULL) and report (stolen, NULL) in the journal; leaves the
- * registry. */
+ * registry. A journal that cannot be written is waited for, until lpmd stops. */
 void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GError *failure,
                        json_t *report);
 

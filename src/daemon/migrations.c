@@ -35,6 +35,7 @@ static void on_host_event(const char *uuid, const char *event, gint64 at_us, voi
     if (!migration)
         return;
     g_mutex_lock(&migration->lock);
+    migration->cpus = stop ? LPM_CPUS_STOPPED : LPM_CPUS_RESUMED;
     if (stop)
         migration->stop_us = at_us;
     else

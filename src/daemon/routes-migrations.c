@@ -211,8 +211,9 @@ static json_t *peer_finish(struct lpm_request *request, GError **error)
  * also of a migration that has ended. */
 static json_t *peer_show(struct lpm_request *request, GError **error)
 {
-    static const char *const decisions[] = {LPM_DECIDED_ABORTED, LPM_DECIDED_RUNNING,
-                                            LPM_DECIDED_COMMITTED, LPM_DECIDED_ENDING};
+    static const char *const decisions[] = {LPM_DECIDED_ABORTED, LPM_DECIDED_ENDED,
+                                            LPM_DECIDED_RUNNING, LPM_DECIDED_COMMITTED,
+                                            LPM_DECIDED_ENDING};
     const char *id = lpm_request_param(request, "id"), *decision = "none";
     g_autoptr(LpmMigrationRow) row = lpm_journal_migration_get(request->daemon->journal, id, error);
 

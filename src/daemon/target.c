@@ -8,6 +8,7 @@
  */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault-point.h"
 #include "daemon/data-port.h"
 #include "daemon/handover.h"
 #include "daemon/peer-client.h"
@@ -16,7 +17,6 @@
 #include <unistd.h>
 
 #define QUIT_TIMEOUT_MS 2000
-#define ASK_TIMEOUT_S 10
 #define WATCH_PAUSE_US (2 * G_USEC_PER_SEC) /* between looks; the source is asked as often */
 
 /* ---- making and dropping ---- */
@@ -87,19 +87,6 @@ static void give_up(LpmMigration *migration, const char *cause);
 
 /* ---- watching ---- */
 
-/* The source's decision as it tells it; NULL when it does not answer. */
-static char *ask_source(LpmMigration *migration, GError **error)
-{
-    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
-    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
-                                   ASK_TIMEOUT_S, NULL, error);
-    char *decision = g_strdup(json_string_value(json_object_get(answer, "decision")));
-
-    if (answer)
-        json_decref(answer);
-    return decision;
-}
-
 /* Is there a reason to ask? As long as the movers are connected the source is there and speaks for
  * itself. */
 static gboolean wants_asking(LpmMigration *migration)
@@ -149,7 +136,7 @@ static void act_on(LpmMigration *migration, const char *decision)
 static void look(LpmMigration *migration, gint64 *silent_since)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *decision = ask_source(migration, &error);
+    g_autofree char *decision = lpm_migration_ask_decision(migration, &error);
 
     if (decision) {
         *silent_since = 0;
@@ -274,6 +261,7 @@ static gboolean set_up(LpmMigration *migration, const json_t *body, GError **err
         !lpm_migration_make_folder(migration, error) ||
         !start_mover(migration, CLAMP(backlog, LPM_BACKLOG_MIN, LPM_BACKLOG_MAX), error))
         return FALSE;
+    LPM_FAULT_POINT("target", "mover-started");
     open_door(migration);
     return lpm_migration_enter(migration, LPM_STATE_COPYING, error);
 }
@@ -330,13 +318,34 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
     return answer;
 }
 
+/* The complete copy's QEMU ended before it ran: this host tells so from now on, whoever asks, and
+ * keeps nothing of it. With `act` held. A journal that refuses leaves it for the next word. */
+static void end_without_copy(LpmMigration *migration, const GError *failure)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!lpm_migration_decide(migration, LPM_DECIDED_ENDED,
+                              json_pack("{s:s}", "cause", failure->message), &error) ||
+        !lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, &error)) {
+        lpm_migration_log(migration, LPM_LOG_WARNING, "ended", "%s", error->message);
+        return;
+    }
+    drop_means(migration);
+    lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
+}
+
 json_t *lpm_target_commit(LpmMigration *migration, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+    g_autoptr(GError) failure = NULL;
     gint64 resumed_us = 0;
 
-    if (!lpm_handover_target_commit(migration, &resumed_us, error))
+    if (!lpm_handover_target_commit(migration, &resumed_us, &failure)) {
+        if (g_error_matches(failure, LPM_ERROR, LPM_E_PARTITION_ENDED))
+            end_without_copy(migration, failure);
+        g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
+    }
     if (migration->state == LPM_STATE_IN_DOUBT || migration->state == LPM_STATE_COMMITTING)
         lpm_migration_enter(migration, LPM_STATE_CLEANING, NULL);
     return json_pack("{s:I}", "resumed_us", (json_int_t)resumed_us);
@@ -360,8 +369,10 @@ static json_t *discard(LpmMigration *migration, const char *cause, GError **erro
         return NULL;
     /* The sockets first: libvirt's incoming call ends with them and removes its half-made copy. */
     drop_means(migration);
+    LPM_FAULT_POINT("target", "discarding");
     if (!lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, error))
         return NULL;
+    LPM_FAULT_POINT("target", "discarded");
     lpm_fail(&failure, LPM_E_STOPPED, "%s", cause);
     lpm_migration_end(migration, LPM_STATE_STOPPED, failure, NULL);
     return json_pack("{s:b}", "aborted", TRUE);
@@ -398,6 +409,7 @@ json_t *lpm_target_finish(LpmMigration *migration, GError **error)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     json_t *stats = NULL;
 
+    LPM_FAULT_POINT("target", "finish-asked");
     if (!lpm_state_is_final(migration->state)) {
         if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
             lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' does not run on %s yet",

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* The source's side up to a connected pair of movers: questions first, then sockets. */
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fault-point.h"
+#include "base/fdio.h"
+#include "daemon/peer-client.h"
+#include "daemon/source-internal.h"
+
+#include <string.h>
+
+#define DIAL_TIMEOUT_S 5
+#define DIAL_PAUSE_US 500000
+#define LINK_LIMIT_US (20 * G_USEC_PER_SEC) /* for the first link; later ones: link_timeout_s */
+
+/* ---- validating ---- */
+
+gboolean lpm_source_check_partition(struct lpm_daemon *daemon, const char *name, json_t **out,
+                                    GError **error)
+{
+    json_t *partition = lpm_host_partition(daemon->host, name, error);
+    const char *state = json_string_value(json_object_get(partition, "state"));
+
+    if (!partition)
+        return FALSE;
+    if (g_strcmp0(state, "Running") != 0) {
+        lpm_fail(error, LPM_E_PARTITION_NOT_RUNNING, "partition '%s' is %s", name, state);
+        json_decref(partition);
+        return FALSE;
+    }
+    *out = partition;
+    return TRUE;
+}
+
+gboolean lpm_source_measure_clock(LpmMigration *migration, GError **error)
+{
+    struct lpm_peer_clock clock;
+
+    if (!lpm_peer_clock(migration->daemon->peers, migration->peer, LPM_SOURCE_CALL_TIMEOUT_S,
+                        &clock, error))
+        return FALSE;
+    migration->clock_offset_us = clock.offset_us;
+    migration->clock_error_us = clock.error_us;
+    return TRUE;
+}
+
+gboolean lpm_source_validate(LpmMigration *migration, GError **error)
+{
+    json_t *host = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", "/v1/peer/host",
+                                 NULL, LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);
+    if (!host)
+        return FALSE;
+    json_int_t protocol = json_integer_value(json_object_get(host, "protocol"));
+    json_decref(host);
+    if (protocol != LPM_API_PROTOCOL)
+        return lpm_fail(error, LPM_E_PEER_ANSWER,
+                        "%s speaks protocol %" JSON_INTEGER_FORMAT ", this host %d",
+                        migration->peer, protocol, LPM_API_PROTOCOL);
+    if (!lpm_source_measure_clock(migration, error))
+        return FALSE;
+    migration->qemu = lpm_qemu_process_open(migration->daemon->config->qemu_run_dir,
+                                            migration->partition, migration->uuid, error);
+    if (!migration->qemu)
+        return FALSE;
+    migration->qemu_pid = lpm_qemu_process_pid(migration->qemu);
+    migration->qemu_start_time = lpm_qemu_process_start_time(migration->qemu);
+    return TRUE;
+}
+
+/* ---- preparing ---- */
+
+/* The journal keeps what a restarted lpmd needs; never the key. */
+json_t *lpm_source_parameters(const LpmMigration *migration)
+{
+    g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
+
+    return json_pack(
+        "{s:s, s:I, s:i, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
+        (json_int_t)migration->bandwidth, "max_suspend_ms", (int)migration->max_suspend_ms,
+        "persistent", migration->persistent, "memory_bytes", (json_int_t)migration->memory_bytes,
+        "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
+}
+
+static gboolean prepare_target(LpmMigration *migration, GError **error)
+{
+    g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
+    g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
+    g_autofree char *data = lpm_migration_data_path(migration);
+    json_t *body =
+        json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s, s:I}", "id", migration->id, "partition",
+                  migration->partition, "uuid", migration->uuid, "memory_bytes",
+                  (json_int_t)migration->memory_bytes, "persistent", migration->persistent,
+                  "session", session, "psk", psk, "data_socket", data, "backlog_bytes",
+                  (json_int_t)migration->daemon->config->backlog_bytes);
+    json_t *answer =
+        lpm_peer_call(migration->daemon->peers, migration->peer, "POST", "/v1/peer/migrations",
+                      body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);
+
+    explicit_bzero(psk, strlen(psk));
+    json_decref(body);
+    if (!answer)
+        return FALSE;
+    json_decref(answer);
+    return TRUE;
+}
+
+static gboolean give_listener(LpmMigration *migration, enum lpm_channel channel, const char *path,
+                              GError **error)
+{
+    lpm_autofd fd = lpm_unix_listen(path, error);
+
+    if (fd < 0)
+        return FALSE;
+    gboolean ok = lpm_mover_send_listen(lpm_mover_lock(migration->mover), channel, fd, error);
+    lpm_mover_unlock(migration->mover);
+    return ok;
+}
+
+static gboolean start_mover(LpmMigration *migration, GError **error)
+{
+    const LpmConfig *config = migration->daemon->config;
+    g_autofree char *data = lpm_migration_data_path(migration);
+    g_autofree char *rpc = lpm_migration_rpc_path(migration);
+    LpmMoverStart start = {.side = LPM_SIDE_SOURCE,
+                           .backlog_bytes = config->backlog_bytes,
+                           .compression = config->compression,
+                           .compression_level = config->compression_level,
+                           .migration = migration->id,
+                           .partition = migration->partition};
+    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_SOURCE,
+                                              lpm_migration_on_mover_event, migration, error);
+
+    if (!mover)
+        return FALSE;
+    lpm_migration_set_mover(migration, mover);
+    memcpy(start.session, migration->session, sizeof(start.session));
+    memcpy(start.psk, migration->psk, sizeof(start.psk));
+    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
+    lpm_mover_unlock(mover);
+    explicit_bzero(start.psk, sizeof(start.psk));
+    return ok && give_listener(migration, LPM_CHANNEL_DATA, data, error) &&
+           give_listener(migration, LPM_CHANNEL_RPC, rpc, error);
+}
+
+/* Connects the movers once. */
+static gboolean dial(LpmMigration *migration, GError **error)
+{
+    g_autoptr(LpmPeer) peer = lpm_peers_get(migration->daemon->peers, migration->peer, error);
+
+    if (!peer)
+        return FALSE;
+    lpm_autofd fd = lpm_dial_session(peer, migration->session, DIAL_TIMEOUT_S, error);
+    if (fd < 0)
+        return FALSE;
+    gboolean ok = lpm_mover_send_link(lpm_mover_lock(migration->mover), FALSE, fd, error);
+    lpm_mover_unlock(migration->mover);
+    return ok;
+}
+
+/* While there is no link the target may have given up (its mover died): it says so when asked. */
+static void ask_target(LpmMigration *migration)
+{
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
+    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
+                                   LPM_SOURCE_CALL_TIMEOUT_S, NULL, NULL);
+    const char *decision = json_string_value(json_object_get(answer, "decision"));
+
+    if (g_strcmp0(decision, LPM_DECIDED_ABORTED) == 0) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+        if (!migration->mover_error)
+            lpm_fail(&migration->mover_error, LPM_E_MOVER_FAILED, "%s gave the migration up",
+                     migration->peer);
+        g_cond_broadcast(&migration->changed);
+    }
+    if (answer)
+        json_decref(answer);
+}
+
+/* Serves the mover's wish for a link for as long as the migration lasts: an outage of any length
+ * is a pause. Thread of its own; the copying loop decides when an outage has lasted too long. */
+void lpm_source_keep_linked(LpmMigration *migration)
+{
+    for (;;) {
+        g_autoptr(GError) error = NULL;
+        gint64 until = g_get_monotonic_time() + DIAL_PAUSE_US;
+
+        g_mutex_lock(&migration->lock);
+        while (!migration->link_wanted && !migration->mover_gone &&
+               !lpm_state_is_final(migration->state) &&
+               !lpm_migrations_closing(migration->daemon->migrations)) {
+            g_cond_wait_until(&migration->changed, &migration->lock,
+                              g_get_monotonic_time() + DIAL_PAUSE_US);
+        }
+        gboolean over = migration->mover_gone || lpm_state_is_final(migration->state) ||
+                        lpm_migrations_closing(migration->daemon->migrations);
+        g_mutex_unlock(&migration->lock);
+        if (over)
+            return;
+        if (!dial(migration, &error))
+            lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
+        /* Wait for the mover's word on it before another attempt. */
+        g_mutex_lock(&migration->lock);
+        while (migration->link_wanted && !migration->mover_gone &&
+               g_cond_wait_until(&migration->changed, &migration->lock, until))
+            continue;
+        gboolean in_vain = migration->link_wanted;
+        g_mutex_unlock(&migration->lock);
+        if (in_vain)
+            ask_target(migration);
+    }
+}
+
+static gboolean wait_link(LpmMigration *migration, GError **error)
+{
+    gint64 deadline = g_get_monotonic_time() + LINK_LIMIT_US;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    while (!migration->link_up && !migration->mover_gone && !migration->mover_error &&
+           !migration->stop_requested) {
+        if (!g_cond_wait_until(&migration->changed, &migration->lock, deadline))
+            return lpm_fail(error, LPM_E_PEER_UNREACHABLE, "no link to the mover on %s within %d s",
+                            migration->peer, (int)(LINK_LIMIT_US / G_USEC_PER_SEC));
+    }
+    if (migration->mover_error) {
+        g_propagate_error(error, g_error_copy(migration->mover_error));
+        return FALSE;
+    }
+    if (migration->mover_gone)
+        return lpm_fail(error, LPM_E_MOVER_FAILED, "the mover ended");
+    if (migration->stop_requested)
+        return lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
+    return TRUE;
+}
+
+gboolean lpm_source_prepare(LpmMigration *migration, GError **error)
+{
+    if (!lpm_migration_enter(migration, LPM_STATE_PREPARING, error))
+        return FALSE;
+    json_t *doc = lpm_source_parameters(migration);
+    gboolean ok = lpm_journal_migration_doc(migration->daemon->journal, migration->id, doc, error);
+    json_decref(doc);
+    if (!ok || !prepare_target(migration, error) || !lpm_migration_make_folder(migration, error) ||
+        !start_mover(migration, error))
+        return FALSE;
+    lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_keep_linked);
+    return wait_link(migration, error);
+}
