@@ -19,6 +19,7 @@ extern const struct cli_command cmd_mover_stats;
 extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_stop;
+extern const struct cli_command cmd_recover;
 extern const struct cli_command cmd_version;
 
 #endif

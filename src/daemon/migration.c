@@ -175,16 +175,20 @@ gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds)
     return !lpm_migrations_closing(migration->daemon->migrations);
 }
 
-char *lpm_migration_ask_decision(LpmMigration *migration, GError **error)
+char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, GError **error)
 {
-    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
-    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
-                                   ASK_TIMEOUT_S, NULL, error);
+    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", id);
+    json_t *answer = lpm_peer_call(peers, peer, "GET", path, NULL, ASK_TIMEOUT_S, NULL, error);
     char *decision = g_strdup(json_string_value(json_object_get(answer, "decision")));
 
     if (answer)
         json_decref(answer);
     return decision;
+}
+
+char *lpm_migration_ask_decision(LpmMigration *migration, GError **error)
+{
+    return lpm_peer_decision(migration->daemon->peers, migration->peer, migration->id, error);
 }
 
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what)

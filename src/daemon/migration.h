@@ -46,6 +46,9 @@ gboolean lpm_state_is_final(enum lpm_state state);
 #define LPM_DECIDED_ENDING "ending"       /* source: its QEMU is about to be ended: no way back */
 #define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
 #define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
+#define LPM_DECIDED_SWITCHING                                                                      \
+    "switching"                       /* post-copy may begin: the source never runs again once     \
+                                         the stream has switched */
 #define LPM_DECIDED_ABORTED "aborted" /* source: the target shall never run; target: discarded */
 #define LPM_DECIDED_ENDED                                                                          \
     "ended"                         /* past the decision the target's QEMU ended, or its host for  \
@@ -135,6 +138,7 @@ gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds);
 /* The other host's newest decision about this migration ("none": it knows it and has not decided),
  * a new string; NULL when it does not answer or does not know it. */
 char *lpm_migration_ask_decision(LpmMigration *migration, GError **error);
+char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, GError **error);
 
 /* Ends it: final state, error (borrowed, NULL) and report (stolen, NULL) in the journal; leaves the
  * registry. A journal that cannot be written is waited for, until lpmd stops. */
@@ -200,6 +204,8 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
 gboolean lpm_source_stop(LpmMigration *migration, GError **error);
 /* Goes on with one found in the journal. */
 void lpm_source_recover(LpmMigration *migration);
+/* Makes its thread act at once on what has become known, a fencing above all. Any thread. */
+void lpm_source_look(LpmMigration *migration);
 
 /* target.c: the peer's words; answers are new references. All idempotent. */
 json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const json_t *body,
@@ -209,6 +215,8 @@ json_t *lpm_target_commit(LpmMigration *migration, GError **error);
 json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error);
 json_t *lpm_target_finish(LpmMigration *migration, GError **error);
 void lpm_target_recover(LpmMigration *migration);
+/* Asks the source now what became of it, and acts on that or on a fencing. Any thread. */
+void lpm_target_look(LpmMigration *migration);
 
 /* Events of the mover of either side, and its handle (mover-events.c). `mover` is taken over. */
 void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);

@@ -4,6 +4,7 @@
 #include "daemon/migration.h"
 
 #include "base/error.h"
+#include "daemon/recover.h"
 
 #include <string.h>
 
@@ -114,6 +115,7 @@ struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **er
         daemon->migrations = NULL;
         return NULL;
     }
+    lpm_recover_sweep(daemon);
     return migrations;
 }
 

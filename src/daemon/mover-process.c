@@ -229,3 +229,14 @@ void lpm_mover_quit(struct lpm_mover *mover, guint timeout_ms)
     g_mutex_unlock(&mover->lock);
     unlink(mover->socket_path);
 }
+
+void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side)
+{
+    g_autofree char *path = control_path(config, id, side);
+    lpm_autofd fd = connect_control(path, NULL);
+
+    /* The mover ends on this word whether or not it has said what it begins a connection with. */
+    if (fd >= 0)
+        lpm_mover_send_quit(fd, NULL);
+    unlink(path);
+}

@@ -25,6 +25,9 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
 struct lpm_mover *lpm_mover_find(const LpmConfig *config, const char *id, enum lpm_side side,
                                  lpm_mover_event_fn on_event, void *user, GError **error);
 
+/* Tells the mover of a migration that nobody serves any more to quit, and removes its socket. */
+void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side);
+
 /* Forgets the mover without ending it, after waiting for a running callback. NULL is allowed. */
 void lpm_mover_free(struct lpm_mover *mover);
 

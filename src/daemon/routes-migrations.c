@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "daemon/http.h"
 #include "daemon/migration.h"
+#include "daemon/recover.h"
 
 #include <string.h>
 
@@ -126,6 +127,20 @@ static json_t *stop(struct lpm_request *request, GError **error)
         return NULL;
     }
     return lpm_source_stop(migration, error) ? lpm_migration_to_json(migration) : NULL;
+}
+
+static json_t *recover(struct lpm_request *request, GError **error)
+{
+    const struct lpm_recover_request what = {
+        .partition = json_string_value(json_object_get(request->body, "partition")),
+        .fenced = json_string_value(json_object_get(request->body, "fenced")),
+    };
+
+    if (what.fenced && !what.partition) {
+        lpm_fail(error, LPM_E_BAD_REQUEST, "fencing is sworn for one partition at a time");
+        return NULL;
+    }
+    return lpm_recover(request->daemon, &what, error);
 }
 
 /* ---- movers ---- */
@@ -252,6 +267,7 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
         {"POST", "/v1/migrations/{id}/stop", LPM_SCOPE_LOCAL, NULL, NULL, stop},
+        {"POST", "/v1/recover", LPM_SCOPE_LOCAL, "partition:s? fenced:s?", NULL, recover},
         {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
         {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
         {"GET", "/v1/peer/migrations/{id}", LPM_SCOPE_PEER, NULL, NULL, peer_show},

@@ -100,7 +100,7 @@ static gboolean tell_abort(LpmMigration *migration, const char *cause)
     gboolean told = FALSE;
 
     LPM_FAULT_POINT("source", "telling-abort");
-    for (int i = 0; i < TELL_ABORT_TRIES && !told; i++) {
+    for (int i = 0; i < TELL_ABORT_TRIES && !told && !lpm_migration_fenced(migration); i++) {
         g_autoptr(GError) error = NULL;
         json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path,
                                        body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, &error);

@@ -127,6 +127,17 @@ gboolean lpm_source_stop(LpmMigration *migration, GError **error)
     return TRUE;
 }
 
+void lpm_source_look(LpmMigration *migration)
+{
+    gboolean fenced = lpm_migration_fenced(migration);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    /* Before the decision a target that is off is a copy that failed. */
+    if (fenced && !migration->decided && !migration->mover_error)
+        lpm_fail(&migration->mover_error, LPM_E_PEER_UNREACHABLE, "%s is fenced", migration->peer);
+    g_cond_broadcast(&migration->changed);
+}
+
 /* ---- after a restart of lpmd ---- */
 
 static void recover_source(LpmMigration *migration)

@@ -150,6 +150,25 @@ static void look(LpmMigration *migration, gint64 *silent_since)
         give_up(migration, "the source was silent for too long");
 }
 
+/* The source is off for good, as an operator has sworn: a complete copy is the partition from now
+ * on. An incomplete one is worth nothing. */
+static void act_on_fencing(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *answer = NULL;
+
+    if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING))
+        answer = lpm_target_finish(migration, &error);
+    else if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+        answer = lpm_target_commit(migration, &error);
+    else
+        give_up(migration, "the source is fenced and the copy was not complete");
+    if (answer)
+        json_decref(answer);
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "fenced", "%s", error->message);
+}
+
 /* Without its mover this side can never be complete; as long as it is not prepared the source
  * cannot have decided to hand over, so giving up is safe. The source asks when its link is gone. */
 static void give_up_without_mover(LpmMigration *migration)
@@ -163,6 +182,16 @@ static void give_up_without_mover(LpmMigration *migration)
     g_mutex_unlock(&migration->lock);
     if (cause)
         give_up(migration, cause);
+}
+
+void lpm_target_look(LpmMigration *migration)
+{
+    gint64 silent_since = 0;
+
+    if (lpm_migration_fenced(migration))
+        act_on_fencing(migration);
+    else
+        look(migration, &silent_since);
 }
 
 static void watch(LpmMigration *migration)
@@ -183,7 +212,9 @@ static void watch(LpmMigration *migration)
         if (over)
             return;
         give_up_without_mover(migration);
-        if (wants_asking(migration))
+        if (lpm_migration_fenced(migration))
+            act_on_fencing(migration);
+        else if (wants_asking(migration))
             look(migration, &silent_since);
         else
             silent_since = 0;
