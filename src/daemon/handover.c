@@ -282,8 +282,13 @@ gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
         return TRUE;
     if (!wait_loaded(migration, error))
         return FALSE;
-    return lpm_migration_enter(migration, LPM_STATE_COMMITTING, error) &&
-           lpm_migration_decide(migration, LPM_DECIDED_PREPARED, NULL, error);
+    if (!lpm_migration_enter(migration, LPM_STATE_COMMITTING, error) ||
+        !lpm_migration_decide(migration, LPM_DECIDED_PREPARED, NULL, error))
+        return FALSE;
+#ifdef LPM_MUTANT_RESUME_BEFORE_DEAD /* breaks rule 1, for the test that must notice it */
+    lpm_host_resume(migration->daemon->host, migration->uuid, NULL);
+#endif
+    return TRUE;
 }
 
 /* T4: runs already, or is resumed now. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
+/* clang-format off */
 /*
  * The hand-over: who owns the partition, decided by facts, journalled before it is acted on.
  *
@@ -12,10 +13,12 @@
  *                                                 T2 journal: prepared
  *   S2 freezes its QEMU (SIGSTOP, proved)    <-      yes
  *   S3 looks again: reply still held, QEMU never resumed, nobody asked to stop
- *   S4 journal: ending        -- the decision; before it everything can be undone by the source
- * alone S5 kills its QEMU, proves the end by its process S6 journal: committed S7 says "commit" ->
- * T3 journal: committed T4 resumes; journal: running S8 journal: running; releases the reply  <-
- * runs since ...
+ *   S4 journal: ending        -- the decision; before it the source alone can undo everything
+ *   S5 kills its QEMU, proves the end by its process
+ *   S6 journal: committed
+ *   S7 says "commit"                         ->   T3 journal: committed
+ *                                                 T4 resumes; journal: running
+ *   S8 journal: running; releases the reply  <-      runs since ...
  *
  * Rule 1 (the target does not start while the source's QEMU can run): T4 follows S7, S7 follows
  * the proof S5. The target starts on that word only, never by itself, never by time.
@@ -28,6 +31,7 @@
  * what it did in that moment. Frozen, it cannot run whatever anybody asks of it, so the look in S3
  * stays true until S5, and a look that fails is undone by SIGCONT.
  */
+/* clang-format on */
 #ifndef LPM_DAEMON_HANDOVER_H
 #define LPM_DAEMON_HANDOVER_H
 

@@ -425,6 +425,9 @@ static void give_up(LpmMigration *migration, const char *cause)
     g_autoptr(GError) error = NULL;
     gboolean prepared = lpm_journal_decided(migration->daemon->journal, migration->id,
                                             LPM_DECIDED_PREPARED, &error);
+#ifdef LPM_MUTANT_GIVE_UP_PREPARED /* breaks rule 2, for the test that must notice it */
+    prepared = FALSE;
+#endif
     json_t *answer = NULL;
 
     if (!prepared && !error)

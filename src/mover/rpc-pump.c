@@ -161,8 +161,18 @@ static gboolean hold(LpmRpcPump *rpc)
     pthread_mutex_unlock(&rpc->lock);
     rpc->changed(rpc->user);
     pthread_mutex_lock(&rpc->lock);
+#ifdef LPM_MUTANT_FINISH_ON_TIMEOUT /* breaks rule 3 of handover.h, for the test that must notice  \
+                                     */
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec++;
+    while (rpc->decision == UNDECIDED && !rpc->cancelled &&
+           pthread_cond_timedwait(&rpc->decided, &rpc->lock, &until) == 0)
+        continue;
+#else
     while (rpc->decision == UNDECIDED && !rpc->cancelled)
         pthread_cond_wait(&rpc->decided, &rpc->lock);
+#endif
     gboolean go = !rpc->cancelled;
 
     if (go && rpc->decision == REFUSE) {
