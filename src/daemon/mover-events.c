@@ -179,6 +179,7 @@ void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user)
         break;
     case LPM_MOVER_HELLO:
     case LPM_MOVER_STATS:
+    case LPM_MOVER_POSTCOPY:
     case LPM_MOVER_ENDED:
         break;
     }

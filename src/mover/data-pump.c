@@ -14,6 +14,7 @@
 struct lpm_data_pump {
     /* immutable */
     struct lpm_pump pump;
+    LpmSwitchover *switchover;
     GThread *forward, *backward; /* of this side's ends of the stream and of the return path */
     GThread *encoder;            /* source only */
     LpmRing *ring;               /* source only */
@@ -21,8 +22,10 @@ struct lpm_data_pump {
     /* owned by the reader at the source until it has ended the ring, then read by the encoder */
     int read_failure;
 
-    /* owned by the encoder */
+    /* owned by the encoder, or by the target's writer */
     LpmStreamParser *parser;
+
+    /* owned by the encoder */
     LpmBatch *batch;
     LpmBatchEncoder *codec;
     XXH3_state_t *frame_hash; /* of the batch's original bytes */
@@ -128,6 +131,20 @@ static void add_event(LpmDataPump *data, const struct lpm_stream_event *event)
     XXH3_64bits_update(data->frame_hash, event->data, event->length);
 }
 
+/* Tells what the parser has found out by now. */
+static void note_progress(LpmDataPump *data)
+{
+    const struct lpm_stream_info *info = lpm_stream_parser_info(data->parser);
+
+    if (info->postcopy_run || info->postcopy_resumed)
+        lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
+    else if (info->eof)
+        lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);
+    pthread_mutex_lock(&data->lock);
+    data->info = *info;
+    pthread_mutex_unlock(&data->lock);
+}
+
 static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
 {
     gsize done = 0;
@@ -142,9 +159,7 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
         if (lpm_batch_full(data->batch))
             send_batch(data);
     }
-    pthread_mutex_lock(&data->lock);
-    data->info = *lpm_stream_parser_info(data->parser);
-    pthread_mutex_unlock(&data->lock);
+    note_progress(data);
 }
 
 static gpointer run_encoder(gpointer opaque)
@@ -178,6 +193,43 @@ static gpointer run_encoder(gpointer opaque)
 
 /* ---- target ---- */
 
+/* Whether the word to run has passed the parser. A stream that resumes had it before. */
+static gboolean runs(LpmDataPump *data)
+{
+    return lpm_stream_parser_info(data->parser)->postcopy_run;
+}
+
+/* Gives the bytes to QEMU. Before the last one of the word to run, and thereby of the package that
+ * ends with it, it stops and asks. */
+static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gsize length)
+{
+    gsize done = 0, written = 0;
+
+    while (done < length) {
+        gboolean ran = runs(data);
+        struct lpm_stream_event event;
+
+        done += lpm_stream_parser_step(data->parser, bytes + done, length - done, &event);
+        if (ran || !runs(data))
+            continue;
+        /* The step that told ends with the word's last byte (never with none of these bytes). */
+        gsize before = done - MIN(done, 1);
+
+        if (!lpm_pump_write_all(fd, bytes + written, before - written))
+            return FALSE;
+        written = before;
+        lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
+        if (!lpm_switchover_wait_allowed(data->switchover)) {
+            errno = ECANCELED;
+            return FALSE;
+        }
+    }
+    if (!lpm_pump_write_all(fd, bytes + written, length - written))
+        return FALSE;
+    note_progress(data);
+    return TRUE;
+}
+
 static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *frame,
                                        GError **error)
 {
@@ -193,17 +245,25 @@ static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *
     }
     if (!lpm_frame_verify_original(frame, bytes, frame->original, error))
         return LPM_DELIVERY_DAMAGED;
-    if (!lpm_pump_write_all(fd, bytes, frame->original))
+    if (!write_watched(data, fd, bytes, frame->original))
         return LPM_DELIVERY_BROKEN;
     hash_stream(data, bytes, frame->original);
     return LPM_DELIVERY_DONE;
+}
+
+/* Nothing more comes: without the word to run it will not be said. */
+static void stream_ended(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+
+    lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);
 }
 
 static gpointer run_writer(gpointer opaque)
 {
     LpmDataPump *data = opaque;
 
-    lpm_pump_write(&data->pump, deliver_batch, data);
+    lpm_pump_write(&data->pump, deliver_batch, stream_ended, data);
     return NULL;
 }
 
@@ -221,7 +281,7 @@ static gpointer run_return_writer(gpointer opaque)
 {
     LpmDataPump *data = opaque;
 
-    lpm_pump_write(&data->pump, lpm_pump_deliver_raw, NULL);
+    lpm_pump_write(&data->pump, lpm_pump_deliver_raw, NULL, NULL);
     return NULL;
 }
 
@@ -230,7 +290,6 @@ static gpointer run_return_writer(gpointer opaque)
 static void start_source(LpmDataPump *data, const struct lpm_compressor *method, int level)
 {
     data->ring = lpm_ring_new();
-    data->parser = lpm_stream_parser_new();
     data->batch = lpm_batch_new(0, 0);
     data->codec = lpm_batch_encoder_new(method, level);
     data->frame_hash = XXH3_createState();
@@ -249,12 +308,14 @@ static void start_target(LpmDataPump *data)
     data->backward = g_thread_new("return-reader", run_return_reader, data);
 }
 
-LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, const struct lpm_compressor *method,
-                               int level)
+LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                               const struct lpm_compressor *method, int level)
 {
     LpmDataPump *data = g_new0(LpmDataPump, 1);
 
     data->pump = *pump;
+    data->switchover = switchover;
+    data->parser = lpm_stream_parser_new();
     pthread_mutex_init(&data->lock, NULL);
     data->stream_hash = XXH3_createState();
     XXH3_128bits_reset(data->stream_hash);

@@ -10,19 +10,21 @@
 
 #include "codec/compressor.h"
 #include "mover/pump.h"
+#include "mover/switchover.h"
 #include "stream/stream-parser.h"
 
 typedef struct lpm_data_pump LpmDataPump;
 
 struct lpm_data_facts {
-    struct lpm_stream_info stream; /* the source's; all 0 at the target */
+    struct lpm_stream_info stream; /* what passed: read at the source, written at the target */
     guint64 hash_bytes; /* of the forward stream: read at the source, written at the target */
     char hash[33];      /* XXH3-128 of them, hexadecimal; "" while there are none */
 };
 
-/* Starts. `method` and `level` are used by the source. */
-LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, const struct lpm_compressor *method,
-                               int level);
+/* Starts. `method` and `level` are used by the source. `switchover` (borrowed) is told the outcome
+ * of the stream, and asked before the word to run is given to QEMU. */
+LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                               const struct lpm_compressor *method, int level);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts);

@@ -81,6 +81,21 @@ static void tell_finish(LpmMover *mover)
     mover->told.finish = finish.state;
 }
 
+static void tell_postcopy(LpmMover *mover)
+{
+    struct lpm_switchover_state state;
+    struct lpm_told *told = &mover->told;
+
+    lpm_switchover_get(mover->switchover, &state);
+    LpmMoverEvent event = {.type = LPM_MOVER_POSTCOPY, .waiting = state.waiting};
+
+    if (state.outcome == LPM_OUTCOME_POSTCOPY &&
+        (told->outcome != state.outcome || told->run_waiting != state.waiting))
+        lpm_mover_send(mover, &event);
+    told->outcome = state.outcome;
+    told->run_waiting = state.waiting;
+}
+
 static gboolean complete(LpmMover *mover, const struct lpm_session_state *state)
 {
     for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
@@ -102,6 +117,7 @@ static void tell_end(LpmMover *mover, const struct lpm_session_state *state)
                 state->failed_cause);
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_cancel(mover->endpoint[i], state->failed_cause);
+        lpm_switchover_cancel(mover->switchover);
         lpm_rpc_pump_cancel(mover->rpc);
         lpm_data_pump_cancel(mover->data);
         mover->told.failed = TRUE;
@@ -134,6 +150,7 @@ void lpm_mover_tell(LpmMover *mover)
     tell_channel(mover, LPM_CHANNEL_RPC);
     tell_channel(mover, LPM_CHANNEL_DATA);
     tell_finish(mover);
+    tell_postcopy(mover);
     tell_end(mover, &state);
     lpm_session_state_clear(&state);
 }

@@ -81,12 +81,14 @@ void lpm_mover_free(LpmMover *mover)
         lpm_session_stop(mover->session);
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_cancel(mover->endpoint[i], "the mover ends");
+        lpm_switchover_cancel(mover->switchover);
         lpm_rpc_pump_free(mover->rpc);
         lpm_data_pump_free(mover->data);
         mover->data = NULL; /* the session says `drained` once more */
         lpm_session_free(mover->session);
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_free(mover->endpoint[i]);
+        lpm_switchover_free(mover->switchover);
         g_free((char *)mover->start.migration);
         g_free((char *)mover->start.partition);
         g_free((char *)mover->start.compression);
@@ -141,8 +143,12 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     struct lpm_pump rpc = make_pump(mover, LPM_CHANNEL_RPC);
     struct lpm_pump data = make_pump(mover, LPM_CHANNEL_DATA);
 
-    mover->rpc = lpm_rpc_pump_new(&rpc, note_change, mover);
-    mover->data = lpm_data_pump_new(&data, method, start->compression_level);
+    gboolean target = mover->side == LPM_SIDE_TARGET;
+
+    mover->switchover = lpm_switchover_new(target && start->gate_run, note_change, mover);
+    mover->rpc = lpm_rpc_pump_new(
+        &rpc, target && start->finish_by_outcome ? mover->switchover : NULL, note_change, mover);
+    mover->data = lpm_data_pump_new(&data, mover->switchover, method, start->compression_level);
     mover->started_us = lpm_monotonic_us();
     mover->started = TRUE;
     return TRUE;
@@ -203,6 +209,9 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
                                     error);
     case LPM_MOVER_RELEASE:
         lpm_rpc_pump_release(mover->rpc);
+        return TRUE;
+    case LPM_MOVER_ALLOW_RUN:
+        lpm_switchover_allow(mover->switchover);
         return TRUE;
     case LPM_MOVER_FAIL_FINISH:
         lpm_rpc_pump_refuse(mover->rpc, command->cause);

@@ -19,6 +19,8 @@ struct lpm_told {
     enum lpm_channel_state channel[LPM_CHANNEL_COUNT];
     enum lpm_finish_state finish;
     gboolean failed, ended;
+    enum lpm_outcome outcome;
+    gboolean run_waiting;
 };
 
 /* Owned by the main thread, but for `wake_fd`, which anybody writes. */
@@ -38,6 +40,7 @@ typedef struct lpm_mover {
     struct lpm_log_context log;
     LpmSession *session;
     LpmEndpoint *endpoint[LPM_CHANNEL_COUNT];
+    LpmSwitchover *switchover;
     LpmRpcPump *rpc;
     LpmDataPump *data;
 } LpmMover;

@@ -132,7 +132,8 @@ static gboolean handle(const struct lpm_pump *pump, const LpmFrame *frame, int *
     return result != LPM_DELIVERY_DAMAGED;
 }
 
-void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, gpointer user)
+void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, lpm_ended ended,
+                    gpointer user)
 {
     int fd = lpm_endpoint_wait(pump->endpoint);
     LpmFrame *frame;
@@ -141,10 +142,13 @@ void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, gpointer u
         return;
     while ((frame = lpm_session_take(pump->session, pump->channel))) {
         g_autoptr(GError) error = NULL;
+        gboolean was_open = fd >= 0;
 
         if (!handle(pump, frame, &fd, deliver, user, &error))
             lpm_session_fail(pump->session, error->code, error->message);
         lpm_session_delivered(pump->session, frame);
+        if (was_open && fd < 0 && ended)
+            ended(user);
     }
     if (fd >= 0)
         lpm_endpoint_write_done(pump->endpoint, NULL);

@@ -43,8 +43,13 @@ enum lpm_delivery {
 typedef enum lpm_delivery (*lpm_deliver)(gpointer user, int fd, const LpmFrame *frame,
                                          GError **error);
 
-/* Delivers frames until the session is over. After the program is gone they are dropped. */
-void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, gpointer user);
+/* Nothing more will be given to the program: the direction has ended, or the program is gone. */
+typedef void (*lpm_ended)(gpointer user);
+
+/* Delivers frames until the session is over. After the program is gone they are dropped. `ended`
+ * may be NULL; it is called once at most, and not if the session is over before. */
+void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, lpm_ended ended,
+                    gpointer user);
 
 /* A deliverer of bytes as they are; `user` is not used. */
 enum lpm_delivery lpm_pump_deliver_raw(gpointer user, int fd, const LpmFrame *frame,

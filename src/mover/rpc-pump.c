@@ -17,6 +17,7 @@ enum decision { UNDECIDED, RELEASE, REFUSE };
 struct lpm_rpc_pump {
     /* immutable */
     struct lpm_pump pump;
+    LpmSwitchover *switchover; /* NULL: calls of Finish pass as they are */
     void (*changed)(gpointer user);
     gpointer user;
     GThread *reader, *writer;
@@ -186,11 +187,41 @@ static gboolean hold(LpmRpcPump *rpc)
     return go;
 }
 
+/* The collected message is a call of Finish: the stream's outcome decides whether libvirt starts
+ * the processors. A migration that its source gave up needs no outcome, which may never come.
+ * FALSE: the session is over, it must not go. */
+static gboolean await_outcome(LpmRpcPump *rpc)
+{
+    GByteArray *message = rpc->message;
+
+    if (message->len >= LPM_RPC_HEADER_BYTES + 4 &&
+        lpm_get_be32(message->data + message->len - 4) != 0)
+        return TRUE;
+    switch (lpm_switchover_wait_outcome(rpc->switchover)) {
+    case LPM_OUTCOME_UNKNOWN:
+        return FALSE;
+    case LPM_OUTCOME_PRECOPY:
+        if (lpm_rpc_finish_add_flag(message->data, message->len, LPM_RPC_MIGRATE_PAUSED))
+            lpm_log(LPM_LOG_INFO, &rpc->pump.log,
+                    "libvirt's Finish is passed on so that the copy stays paused");
+        break;
+    case LPM_OUTCOME_POSTCOPY:
+        lpm_log(LPM_LOG_INFO, &rpc->pump.log,
+                "libvirt's Finish is passed on so that the copy runs, in post-copy");
+        break;
+    }
+    return TRUE;
+}
+
 /* The collected message is whole. */
 static gboolean deliver_message(LpmRpcPump *rpc, int fd)
 {
     if (rpc->pump.side == LPM_SIDE_SOURCE && lpm_rpc_is_finish(&rpc->header, LPM_RPC_REPLY) &&
         !hold(rpc)) {
+        errno = ECANCELED;
+        return FALSE;
+    }
+    if (rpc->switchover && lpm_rpc_is_finish(&rpc->header, LPM_RPC_CALL) && !await_outcome(rpc)) {
         errno = ECANCELED;
         return FALSE;
     }
@@ -239,18 +270,19 @@ static gpointer run_writer(gpointer opaque)
 {
     LpmRpcPump *rpc = opaque;
 
-    lpm_pump_write(&rpc->pump, deliver, rpc);
+    lpm_pump_write(&rpc->pump, deliver, NULL, rpc);
     return NULL;
 }
 
 /* ---- from outside ---- */
 
-LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, void (*changed)(gpointer user),
-                             gpointer user)
+LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                             void (*changed)(gpointer user), gpointer user)
 {
     LpmRpcPump *rpc = g_new0(LpmRpcPump, 1);
 
     rpc->pump = *pump;
+    rpc->switchover = switchover;
     rpc->changed = changed;
     rpc->user = user;
     rpc->forward = g_byte_array_new();

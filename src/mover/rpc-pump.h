@@ -9,6 +9,7 @@
 #define LPM_MOVER_RPC_PUMP_H
 
 #include "mover/pump.h"
+#include "mover/switchover.h"
 
 typedef struct lpm_rpc_pump LpmRpcPump;
 
@@ -18,9 +19,10 @@ struct lpm_rpc_finish {
     gboolean cancelled; /* the call said so */
 };
 
-/* Starts. `changed` (any thread) is called when lpm_rpc_pump_finish changes. */
-LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, void (*changed)(gpointer user),
-                             gpointer user);
+/* Starts. `changed` (any thread) is called when lpm_rpc_pump_finish changes. With `switchover`
+ * (borrowed; NULL: not) calls of Finish wait for the outcome and are changed by it. */
+LpmRpcPump *lpm_rpc_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                             void (*changed)(gpointer user), gpointer user);
 /* The decision about the held reply; the first one counts, also if it comes before the reply. */
 void lpm_rpc_pump_release(LpmRpcPump *rpc);
 void lpm_rpc_pump_refuse(LpmRpcPump *rpc, const char *cause);

@@ -107,6 +107,19 @@ gboolean lpm_rpc_is_finish(const struct lpm_rpc_header *header, enum lpm_rpc_mes
            (header->procedure == LPM_RPC_FINISH3 || header->procedure == LPM_RPC_FINISH3_PARAMS);
 }
 
+gboolean lpm_rpc_finish_add_flag(guint8 *message, gsize length, guint32 flag)
+{
+    /* The arguments of both calls end with the flags (the lower word of 64 bits in one of them) and
+     * the word `cancelled`. */
+    if (length < LPM_RPC_HEADER_BYTES + 8 || length % 4 || lpm_get_be32(message) != length ||
+        lpm_get_be32(message + length - 4))
+        return FALSE;
+    guint32 flags = lpm_get_be32(message + length - 8);
+
+    lpm_put_be32(message + length - 8, flags | flag);
+    return !(flags & flag);
+}
+
 void lpm_rpc_put_header(const struct lpm_rpc_header *header, guint8 out[LPM_RPC_HEADER_BYTES])
 {
     lpm_put_be32(out, header->length);

@@ -20,6 +20,7 @@
 #define LPM_RPC_KEEPALIVE_PONG 2
 #define LPM_RPC_FINISH3 217        /* DOMAIN_MIGRATE_FINISH3 */
 #define LPM_RPC_FINISH3_PARAMS 306 /* DOMAIN_MIGRATE_FINISH3_PARAMS */
+#define LPM_RPC_MIGRATE_PAUSED 32u /* VIR_MIGRATE_PAUSED */
 
 enum lpm_rpc_message_type { LPM_RPC_CALL = 0, LPM_RPC_REPLY = 1, LPM_RPC_MESSAGE = 2 };
 
@@ -63,6 +64,10 @@ gboolean lpm_rpc_is_ping(const struct lpm_rpc_header *header);
 gboolean lpm_rpc_is_keepalive(const struct lpm_rpc_header *header);
 /* A message of `type` for one of the two Finish procedures. */
 gboolean lpm_rpc_is_finish(const struct lpm_rpc_header *header, enum lpm_rpc_message_type type);
+
+/* Sets `flag` in the arguments of a call of Finish (the whole message, its length agreeing with the
+ * header's), unless the call says `cancelled`. TRUE if the message was changed. */
+gboolean lpm_rpc_finish_add_flag(guint8 *message, gsize length, guint32 flag);
 
 void lpm_rpc_put_header(const struct lpm_rpc_header *header, guint8 out[LPM_RPC_HEADER_BYTES]);
 /* The answer to a PING. */

@@ -30,7 +30,8 @@ enum {
     COMMAND_LISTEN = 4,
     COMMAND_RUN = 5,
     COMMAND_PACKAGED = 7,
-    COMMAND_COLO = 8
+    COMMAND_COLO = 8,
+    COMMAND_RESUME = 9
 };
 
 static gboolean name_is(const uint8_t *data, gsize length, const char *name)
@@ -270,6 +271,10 @@ static gsize command(LpmStreamParser *p, const uint8_t *data, gsize need)
             return lpm_stream_degrade(p, "a package whose length is not understood");
         p->state = LPM_STATE_PACKAGE;
         return need;
+    case COMMAND_RESUME:
+        p->info.postcopy_resumed = TRUE;
+        p->info.phase = LPM_STREAM_PHASE_POSTCOPY;
+        break;
     case COMMAND_COLO:
         return lpm_stream_degrade(p, "COLO replication");
     default:

@@ -12,10 +12,10 @@ static const char *const side_names[] = {"source", "target"};
 static const char *const need_names[] = {"link", "rpc", "data"};
 static const char *const state_names[] = {"none", "open", "eof", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
-static const char *const command_names[] = {"start",   "listen",      "attach", "link",
-                                            "release", "fail-finish", "stats",  "quit"};
-static const char *const event_names[] = {"hello",       "need",  "link",   "channel",
-                                          "finish-held", "stats", "failed", "ended"};
+static const char *const command_names[] = {
+    "start", "listen", "attach", "link", "release", "fail-finish", "stats", "quit", "allow-run"};
+static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
+                                          "stats", "failed", "ended", "postcopy"};
 
 const char *lpm_channel_name(enum lpm_channel channel)
 {
@@ -93,11 +93,13 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
 {
     g_autofree char *session = lpm_hex(start->session, sizeof(start->session));
     g_autofree char *psk = lpm_hex(start->psk, sizeof(start->psk));
-    json_t *message = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s}", "message", command_names[LPM_MOVER_START],
-        "side", lpm_side_name(start->side), "session", session, "psk", psk, "backlog_bytes",
-        (json_int_t)start->backlog_bytes, "compression", start->compression, "compression_level",
-        start->compression_level, "migration", start->migration, "partition", start->partition);
+    json_t *message =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b}", "message",
+                  command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session",
+                  session, "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes,
+                  "compression", start->compression, "compression_level", start->compression_level,
+                  "migration", start->migration, "partition", start->partition, "finish_by_outcome",
+                  start->finish_by_outcome, "gate_run", start->gate_run);
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
@@ -144,6 +146,11 @@ gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **erro
 
     json_object_set_new(message, "cause", json_string(cause));
     return send_stolen(socket, message, -1, error);
+}
+
+gboolean lpm_mover_send_allow_run(int socket, GError **error)
+{
+    return send_stolen(socket, command_new(LPM_MOVER_ALLOW_RUN), -1, error);
 }
 
 gboolean lpm_mover_send_stats(int socket, GError **error)
@@ -223,6 +230,11 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
         !get_string(message, "migration", &start->migration, error) ||
         !get_string(message, "partition", &start->partition, error))
         return FALSE;
+    if ((json_object_get(message, "finish_by_outcome") &&
+         !get_boolean(message, "finish_by_outcome", &start->finish_by_outcome, error)) ||
+        (json_object_get(message, "gate_run") &&
+         !get_boolean(message, "gate_run", &start->gate_run, error)))
+        return FALSE;
     start->side = (enum lpm_side)side;
     start->backlog_bytes = (guint64)backlog;
     start->compression_level = (gint)level;
@@ -264,6 +276,7 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
     case LPM_MOVER_FAIL_FINISH:
         return get_string(message, "cause", &command->cause, error);
     case LPM_MOVER_RELEASE:
+    case LPM_MOVER_ALLOW_RUN:
     case LPM_MOVER_ASK_STATS:
     case LPM_MOVER_QUIT:
         return TRUE;
@@ -343,6 +356,9 @@ gboolean lpm_mover_event_send(int socket, const LpmMoverEvent *event, GError **e
         json_object_set_new(message, "code", json_integer(event->code));
         set_cause(message, event->cause);
         break;
+    case LPM_MOVER_POSTCOPY:
+        json_object_set_new(message, "waiting", json_boolean(event->waiting));
+        break;
     case LPM_MOVER_ENDED:
         break;
     }
@@ -420,6 +436,8 @@ static gboolean parse_event(const json_t *message, LpmMoverEvent *event, GError 
             return FALSE;
         event->code = (int)number;
         return TRUE;
+    case LPM_MOVER_POSTCOPY:
+        return get_boolean(message, "waiting", &event->waiting, error);
     case LPM_MOVER_ENDED:
         return TRUE;
     }

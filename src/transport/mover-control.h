@@ -8,14 +8,16 @@
  * What the mover tells is its state, not a history: whenever a fact changes it sends the message
  * of that fact, and to a new connection it sends HELLO and then every fact as it stands (each link
  * and channel state other than "none", each NEED that is not met yet, FINISH_HELD while the reply
- * is held, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a thing twice.
+ * is held, POSTCOPY, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a
+ * thing twice.
  *
  * Life of a mover: START once, then in any order LISTEN (source: rpc and data) and LINK; the target
  * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and
  * for a link with NEED link, at the start and each time the link is gone. NEED is said once per
- * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. QUIT ends the process at
- * once, in any state. SIGTERM does the same unless a session was started and has not ended or
- * failed.
+ * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. POSTCOPY is told by both
+ * sides when QEMU's word to run on the target passes; with `gate_run` the target's mover keeps that
+ * word back until ALLOW_RUN. QUIT ends the process at once, in any state. SIGTERM does the same
+ * unless a session was started and has not ended or failed.
  *
  * Functions: any thread, one at a time per socket. The sending ones block while the socket is full.
  */
@@ -57,6 +59,10 @@ typedef struct lpm_mover_start {
     gint compression_level;  /* of zstd */
     const char *migration;   /* id, for the log and statistics */
     const char *partition;   /* name, likewise */
+    /* The target; both FALSE unless said (keys that may be missing). */
+    gboolean finish_by_outcome; /* add VIR_MIGRATE_PAUSED to libvirt's Finish unless the stream went
+                                   over to post-copy; Finish waits until that is known */
+    gboolean gate_run;          /* keep the word to run, and Finish, back until ALLOW_RUN */
 } LpmMoverStart;
 
 /* ---- lpmd's half: commands. FALSE with an error when the socket failed. ---- */
@@ -75,6 +81,9 @@ gboolean lpm_mover_send_release(int socket, GError **error);
  * migration for failed and resumes its guest. Said before the reply came, it is remembered. The
  * first of release and fail-finish counts. */
 gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **error);
+/* Target: QEMU's word to run, and libvirt's Finish, may pass. Said before they came, it is
+ * remembered. */
+gboolean lpm_mover_send_allow_run(int socket, GError **error);
 /* Asks for one LPM_MOVER_STATS. */
 gboolean lpm_mover_send_stats(int socket, GError **error);
 gboolean lpm_mover_send_quit(int socket, GError **error);
@@ -90,6 +99,7 @@ enum lpm_mover_event_type {
     LPM_MOVER_STATS,       /* stats */
     LPM_MOVER_FAILED,      /* code, cause: the session is dead, both sockets are closed */
     LPM_MOVER_ENDED,       /* both channels closed on this side and everything acknowledged */
+    LPM_MOVER_POSTCOPY,    /* waiting: the word to run has come (with the gate: it waits) */
 };
 
 enum lpm_mover_need { LPM_NEED_LINK, LPM_NEED_RPC, LPM_NEED_DATA };
@@ -132,6 +142,7 @@ typedef struct lpm_mover_event {
      */
     gint status;
     gboolean cancelled;
+    gboolean waiting; /* POSTCOPY: until ALLOW_RUN; told again with FALSE once it has passed */
     /* FAILED: a number of the catalogue (enum lpm_error_code) */
     int code;
     char *cause;   /* owned; of LINK (down), CHANNEL and FAILED; NULL if there is none to tell */
@@ -155,6 +166,7 @@ enum lpm_mover_command_type {
     LPM_MOVER_FAIL_FINISH,
     LPM_MOVER_ASK_STATS,
     LPM_MOVER_QUIT,
+    LPM_MOVER_ALLOW_RUN,
 };
 
 typedef struct lpm_mover_command {

@@ -151,14 +151,24 @@ static pid_t launch(struct pair *pair, struct mover_end *end, int listening)
     return pid;
 }
 
-static void end_start(struct pair *pair, struct mover_end *end, guint64 backlog,
-                      const char *compression, int level)
+/* What the movers of a pair are started with. */
+struct pair_options {
+    guint64 backlog;
+    const char *compression;
+    int level;
+    guint8 key[2]; /* by enum lpm_side */
+    gboolean finish_by_outcome, gate_run;
+};
+
+static void end_start(struct pair *pair, struct mover_end *end, const struct pair_options *options)
 {
     g_autoptr(GError) error = NULL;
     LpmMoverStart start = {.side = end->side,
-                           .backlog_bytes = backlog ? backlog : 4u << 20,
-                           .compression = compression,
-                           .compression_level = level,
+                           .backlog_bytes = options->backlog ? options->backlog : 4u << 20,
+                           .compression = options->compression,
+                           .compression_level = options->level,
+                           .finish_by_outcome = options->finish_by_outcome,
+                           .gate_run = options->gate_run,
                            .migration = "test",
                            .partition = "partition"};
     lpm_autofd listening = -1;
@@ -181,13 +191,7 @@ static void source_listen(struct pair *pair, enum lpm_channel channel)
     check(lpm_mover_send_listen(pair->end[LPM_SIDE_SOURCE].control, channel, fd, &error), error);
 }
 
-struct pair *pair_new(guint64 backlog, const char *compression, int level)
-{
-    return pair_new_keys(backlog, compression, level, 0x33, 0x33);
-}
-
-struct pair *pair_new_keys(guint64 backlog, const char *compression, int level, guint8 source_key,
-                           guint8 target_key)
+static struct pair *pair_start(const struct pair_options *options)
 {
     struct pair *pair = g_new0(struct pair, 1);
 
@@ -203,12 +207,39 @@ struct pair *pair_new_keys(guint64 backlog, const char *compression, int level, 
         end->link = -1;
         for (guint c = 0; c < LPM_CHANNEL_COUNT; c++)
             end->program[c] = -1;
-        memset(end->psk, i ? target_key : source_key, sizeof(end->psk));
-        end_start(pair, end, backlog, compression, level);
+        memset(end->psk, options->key[i], sizeof(end->psk));
+        end_start(pair, end, options);
     }
     source_listen(pair, LPM_CHANNEL_RPC);
     source_listen(pair, LPM_CHANNEL_DATA);
     return pair;
+}
+
+struct pair *pair_new_keys(guint64 backlog, const char *compression, int level, guint8 source_key,
+                           guint8 target_key)
+{
+    const struct pair_options options = {.backlog = backlog,
+                                         .compression = compression,
+                                         .level = level,
+                                         .key = {source_key, target_key}};
+
+    return pair_start(&options);
+}
+
+struct pair *pair_new(guint64 backlog, const char *compression, int level)
+{
+    return pair_new_keys(backlog, compression, level, 0x33, 0x33);
+}
+
+struct pair *pair_new_postcopy(gboolean gate)
+{
+    const struct pair_options options = {.compression = "zstd",
+                                         .level = 1,
+                                         .key = {0x33, 0x33},
+                                         .finish_by_outcome = TRUE,
+                                         .gate_run = gate};
+
+    return pair_start(&options);
 }
 
 static void end_free(struct mover_end *end)
@@ -294,6 +325,10 @@ static void note(struct mover_end *end, const LpmMoverEvent *event)
     case LPM_MOVER_FAILED:
         end->failed = event->code;
         replace(&end->failed_cause, event->cause);
+        break;
+    case LPM_MOVER_POSTCOPY:
+        end->postcopy = TRUE;
+        end->run_waiting = event->waiting;
         break;
     case LPM_MOVER_ENDED:
         end->ended = TRUE;
@@ -389,7 +424,7 @@ void pair_reattach(struct pair *pair, enum lpm_side side)
     struct mover_end *end = &pair->end[side];
 
     lpm_fd_clear(&end->control);
-    end->hello_started = end->finish_held = end->ended = FALSE;
+    end->hello_started = end->finish_held = end->ended = end->postcopy = FALSE;
     memset(end->state, 0, sizeof(end->state));
     memset(end->need, 0, sizeof(end->need));
     end->control = unix_connect(end->socket_path, SOCK_SEQPACKET);

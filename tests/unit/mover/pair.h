@@ -21,7 +21,7 @@ struct mover_end {
     char *socket_path;
     guint8 psk[LPM_SESSION_PSK_BYTES];
     /* what was told */
-    gboolean hello_started, link_up, finish_held, ended;
+    gboolean hello_started, link_up, finish_held, ended, postcopy, run_waiting;
     enum lpm_finish_state hello_finish;
     gint finish_status;
     gboolean finish_cancelled;
@@ -49,6 +49,9 @@ struct pair *pair_new(guint64 backlog, const char *compression, int level);
 /* The same with keys made of the given bytes. */
 struct pair *pair_new_keys(guint64 backlog, const char *compression, int level, guint8 source_key,
                            guint8 target_key);
+/* The same as pair_new(0, "zstd", 1) with a target's mover that changes Finish by the outcome and,
+ * with `gate`, keeps the word to run back. */
+struct pair *pair_new_postcopy(gboolean gate);
 /* Lets both quit and asserts that they end with 0 within 10 s. */
 void pair_free(struct pair *pair);
 

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* Post-copy through two real movers: what decides whether the target's processors start. The
+ * streams are QEMU's own, as captured. */
+#include "pair.h"
+
+#include "base/clock.h"
+#include "mover/rpc.h"
+#include "transport/bytes.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include <cmocka.h>
+
+#define FINISH_BYTES (LPM_RPC_HEADER_BYTES + 64)
+#define FLAGS 0x8241u /* LIVE, PEER2PEER and POSTCOPY among them, PAUSED not */
+
+struct trial {
+    struct pair *pair;
+    struct mover_end *source, *target;
+    GByteArray *stream;
+    gsize sent, got; /* of the stream */
+    gsize run_end;   /* behind the word to run; 0: there is none */
+};
+
+/* A capture, and where its package ends: RUN is its last command. */
+static GByteArray *load(const char *name, gsize *run_end)
+{
+    g_autofree char *path = g_build_filename(g_getenv("LPM_GOLDEN_STREAMS"), name, NULL);
+    static const guint8 packaged[] = {0x08, 0, 7, 0, 4};
+    g_autofree char *packed = NULL;
+    gsize length;
+
+    assert_true(g_file_get_contents(path, &packed, &length, NULL));
+    guint size = (guint)ZSTD_getFrameContentSize(packed, length);
+    GByteArray *stream = g_byte_array_new();
+
+    g_byte_array_set_size(stream, size);
+    assert_int_equal(ZSTD_decompress(stream->data, size, packed, length), size);
+    const guint8 *found = memmem(stream->data, size, packaged, sizeof(packaged));
+
+    *run_end = 0;
+    if (found)
+        *run_end = (gsize)(found - stream->data) + 9 + lpm_get_be32(found + 5);
+    return stream;
+}
+
+static void begin(struct trial *trial, const char *name, gboolean gate)
+{
+    trial->sent = trial->got = 0;
+    trial->pair = pair_new_postcopy(gate);
+    trial->source = &trial->pair->end[LPM_SIDE_SOURCE];
+    trial->target = &trial->pair->end[LPM_SIDE_TARGET];
+    trial->stream = load(name, &trial->run_end);
+    pair_connect(trial->pair, LPM_CHANNEL_RPC);
+    pair_connect(trial->pair, LPM_CHANNEL_DATA);
+}
+
+static void end(struct trial *trial)
+{
+    g_byte_array_unref(trial->stream);
+    pair_free(trial->pair);
+}
+
+/* Sends the stream up to `to` and reads at the target until `expect` bytes of it have come. */
+static void carry(struct trial *trial, gsize to, gsize expect)
+{
+    int in = trial->source->program[LPM_CHANNEL_DATA];
+    int out = trial->target->program[LPM_CHANNEL_DATA];
+    gint64 deadline = lpm_monotonic_us() + 20 * G_USEC_PER_SEC;
+    g_autofree guint8 *buffer = g_malloc(64 << 10);
+
+    while ((trial->sent < to || trial->got < expect) && lpm_monotonic_us() < deadline) {
+        ssize_t n = send(in, trial->stream->data + trial->sent, MIN(to - trial->sent, 32u << 10),
+                         MSG_DONTWAIT);
+
+        if (n > 0)
+            trial->sent += (gsize)n;
+        pair_step(trial->pair, 0);
+        n = recv(out, buffer, 64 << 10, MSG_DONTWAIT);
+        if (n <= 0) {
+            pair_step(trial->pair, 1);
+            continue;
+        }
+        assert_true(trial->got + (gsize)n <= trial->stream->len);
+        assert_memory_equal(buffer, trial->stream->data + trial->got, (gsize)n);
+        trial->got += (gsize)n;
+    }
+    assert_int_equal(trial->sent, to);
+    assert_true(trial->got >= expect);
+}
+
+/* Nothing more comes at the target. */
+static gboolean stream_stands(struct trial *trial, int timeout_ms)
+{
+    struct pollfd item = {.fd = trial->target->program[LPM_CHANNEL_DATA], .events = POLLIN};
+
+    return poll(&item, 1, timeout_ms) == 0;
+}
+
+static void call_finish(struct trial *trial, guint32 procedure, guint32 cancelled)
+{
+    struct lpm_rpc_header header = {.length = FINISH_BYTES,
+                                    .program = LPM_RPC_PROGRAM_REMOTE,
+                                    .version = 1,
+                                    .procedure = procedure,
+                                    .serial = 9};
+    guint8 bytes[FINISH_BYTES] = {0};
+
+    lpm_rpc_put_header(&header, bytes);
+    lpm_put_be32(bytes + FINISH_BYTES - 8, FLAGS);
+    lpm_put_be32(bytes + FINISH_BYTES - 4, cancelled);
+    assert_true(lpm_write_all(trial->source->program[LPM_CHANNEL_RPC], bytes, sizeof(bytes), NULL));
+}
+
+static gboolean finish_came(struct trial *trial, int timeout_ms)
+{
+    struct pollfd item = {.fd = trial->target->program[LPM_CHANNEL_RPC], .events = POLLIN};
+
+    return poll(&item, 1, timeout_ms) > 0;
+}
+
+/* The flags of the call that comes at the target; all else must be as it was. */
+static guint32 hear_finish(struct trial *trial, guint32 procedure, guint32 cancelled)
+{
+    guint8 bytes[FINISH_BYTES];
+
+    assert_true(finish_came(trial, 10000));
+    assert_true(lpm_read_all(trial->target->program[LPM_CHANNEL_RPC], bytes, sizeof(bytes), NULL));
+    assert_int_equal(lpm_get_be32(bytes), FINISH_BYTES);
+    assert_int_equal(lpm_get_be32(bytes + 12), procedure);
+    for (gsize i = LPM_RPC_HEADER_BYTES; i < FINISH_BYTES - 8; i++)
+        assert_int_equal(bytes[i], 0);
+    assert_int_equal(lpm_get_be32(bytes + FINISH_BYTES - 4), cancelled);
+    return lpm_get_be32(bytes + FINISH_BYTES - 8);
+}
+
+/* Pre-copy: Finish comes when the stream is over, here even before its last byte. */
+static void test_precopy_stays_paused(void **state)
+{
+    static const guint32 procedures[] = {LPM_RPC_FINISH3, LPM_RPC_FINISH3_PARAMS};
+
+    (void)state;
+    for (guint i = 0; i < G_N_ELEMENTS(procedures); i++) {
+        struct trial trial;
+
+        begin(&trial, "pc.stream.zst", TRUE);
+        assert_int_equal(trial.run_end, 0);
+        carry(&trial, 100000, 90000);
+        call_finish(&trial, procedures[i], 0);
+        assert_false(finish_came(&trial, 300));
+        carry(&trial, trial.stream->len, trial.stream->len);
+        assert_int_equal(hear_finish(&trial, procedures[i], 0), FLAGS | LPM_RPC_MIGRATE_PAUSED);
+        assert_false(trial.target->postcopy);
+        assert_false(trial.source->postcopy);
+        end(&trial);
+    }
+}
+
+/* Post-copy without a gate: Finish waits for the word to run and passes as it is. */
+static void test_postcopy_runs(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc-postcopy.stream.zst", FALSE);
+    assert_true(trial.run_end > 0);
+    carry(&trial, trial.run_end - 1, trial.run_end - 1);
+    call_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0);
+    assert_false(finish_came(&trial, 300));
+    assert_false(trial.source->postcopy);
+    carry(&trial, trial.run_end, trial.run_end);
+    pair_until(trial.pair, &trial.source->postcopy, 10, "the source's news of post-copy");
+    pair_until(trial.pair, &trial.target->postcopy, 10, "the target's news of post-copy");
+    assert_int_equal(hear_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0), FLAGS);
+    carry(&trial, trial.stream->len, trial.stream->len);
+    end(&trial);
+}
+
+/* With the gate: told first; neither QEMU nor libvirt gets the word before lpmd allows it, whatever
+ * is done to the link and to lpmd meanwhile. */
+static void test_gate(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc-postcopy.stream.zst", TRUE);
+    carry(&trial, trial.stream->len, trial.run_end - 1);
+    call_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0);
+    pair_until(trial.pair, &trial.target->postcopy, 10, "the target's news of post-copy");
+    assert_true(trial.target->run_waiting);
+    pair_cut(trial.pair);
+    pair_reattach(trial.pair, LPM_SIDE_TARGET);
+    pair_until(trial.pair, &trial.target->postcopy, 10, "the news told again");
+    assert_true(trial.target->run_waiting);
+    assert_false(finish_came(&trial, 300));
+    assert_true(stream_stands(&trial, 300));
+    assert_int_equal(trial.got, trial.run_end - 1);
+    assert_true(lpm_mover_send_allow_run(trial.target->control, NULL));
+    carry(&trial, trial.stream->len, trial.stream->len);
+    assert_int_equal(hear_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0), FLAGS);
+    assert_false(trial.target->run_waiting);
+    end(&trial);
+}
+
+/* A migration that the source gave up: nothing to wait for, nothing to change. */
+static void test_cancelled(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc.stream.zst", TRUE);
+    carry(&trial, 5000, 0);
+    call_finish(&trial, LPM_RPC_FINISH3_PARAMS, 1);
+    assert_int_equal(hear_finish(&trial, LPM_RPC_FINISH3_PARAMS, 1), FLAGS);
+    end(&trial);
+}
+
+/* The stream breaks before the word to run: the processors must not start. */
+static void test_broken_stream_stays_paused(void **state)
+{
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc-postcopy.stream.zst", FALSE);
+    carry(&trial, trial.run_end - 1, trial.run_end - 1);
+    call_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0);
+    assert_false(finish_came(&trial, 300));
+    lpm_fd_clear(&trial.source->program[LPM_CHANNEL_DATA]);
+    assert_int_equal(hear_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0),
+                     FLAGS | LPM_RPC_MIGRATE_PAUSED);
+    end(&trial);
+}
+
+/* Other procedures are never touched, and neither is a call that is too short to have flags. */
+static void test_only_finish_is_changed(void **state)
+{
+    struct lpm_rpc_header header = {.length = FINISH_BYTES,
+                                    .program = LPM_RPC_PROGRAM_REMOTE,
+                                    .version = 1,
+                                    .procedure = 305,
+                                    .serial = 9};
+    guint8 bytes[FINISH_BYTES] = {0};
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc.stream.zst", TRUE);
+    lpm_rpc_put_header(&header, bytes);
+    lpm_put_be32(bytes + FINISH_BYTES - 8, FLAGS);
+    assert_true(lpm_write_all(trial.source->program[LPM_CHANNEL_RPC], bytes, sizeof(bytes), NULL));
+    assert_int_equal(hear_finish(&trial, 305, 0), FLAGS); /* and it does not wait */
+    end(&trial);
+    header.length = LPM_RPC_HEADER_BYTES + 4;
+    lpm_rpc_put_header(&header, bytes);
+    assert_false(lpm_rpc_finish_add_flag(bytes, LPM_RPC_HEADER_BYTES + 4, LPM_RPC_MIGRATE_PAUSED));
+    header.length = FINISH_BYTES; /* longer than the message */
+    lpm_rpc_put_header(&header, bytes);
+    assert_false(lpm_rpc_finish_add_flag(bytes, FINISH_BYTES - 4, LPM_RPC_MIGRATE_PAUSED));
+    assert_true(lpm_rpc_finish_add_flag(bytes, FINISH_BYTES, LPM_RPC_MIGRATE_PAUSED));
+    assert_false(lpm_rpc_finish_add_flag(bytes, FINISH_BYTES, LPM_RPC_MIGRATE_PAUSED));
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_precopy_stays_paused),
+        cmocka_unit_test(test_postcopy_runs),
+        cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_broken_stream_stays_paused),
+        cmocka_unit_test(test_only_finish_is_changed),
+    };
+
+    if (geteuid() != 0) {
+        print_message("skipped: a mover must be launched by root\n");
+        return 77;
+    }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
