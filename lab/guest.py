@@ -18,7 +18,7 @@ from lab.proc import LabError
 FIRST_ADDRESS = 101
 
 DOMAIN = """\
-<domain type='qemu'>
+<domain type='qemu'{namespace}>
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>{mem}</memory>
@@ -44,7 +44,18 @@ DOMAIN = """\
     <memballoon model='virtio'/>
     <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
   </devices>
-</domain>
+{watch}</domain>
+"""
+
+# A second monitor, for an observer that asks neither libvirt nor lpmd. The path is the same on every
+# host, as it travels with the domain; each host's /run is its own.
+WATCH_FOLDER = "/run/lpm-watch"
+WATCH_NAMESPACE = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+WATCH = """\
+  <qemu:commandline>
+    <qemu:arg value='-qmp'/>
+    <qemu:arg value='unix:{folder}/{uuid}.qmp,server=on,wait=off'/>
+  </qemu:commandline>
 """
 
 DISK = """\
@@ -85,8 +96,11 @@ def _xml(lab, state, guest, append):
     words += [f"lpm.net={n['mac']},{n['address']}/24" for n in guest["nics"]]
     if append:
         words.append(append)
+    watched = guest.get("watch", False)
     return DOMAIN.format(
-        name=escape(guest["name"]), uuid=uuid.uuid5(host.UUIDS, f"{lab.name}/guest/{guest['name']}"),
+        name=escape(guest["name"]), uuid=guest["uuid"],
+        namespace=WATCH_NAMESPACE if watched else "",
+        watch=WATCH.format(folder=WATCH_FOLDER, uuid=guest["uuid"]) if watched else "",
         mem=guest["mem"], cpus=guest["cpus"], machine=quoteattr(guest["machine"]),
         kernel=escape(kernel), initrd=escape(initrd), cmdline=escape(" ".join(words)),
         disks=disks, nics=nics, log=quoteattr(console_log(lab, guest["name"])))
@@ -121,7 +135,12 @@ def add(lab, state, args):
     number = _next_number(state)
     guest = {"name": args.name, "number": number, "first_host": args.host, "mem": args.mem,
              "cpus": args.cpus, "machine": args.machine, "luns": [], "nics": [],
-             "console_log": console_log(lab, args.name)}
+             "console_log": console_log(lab, args.name),
+             "uuid": str(uuid.uuid5(host.UUIDS, f"{lab.name}/guest/{args.name}")),
+             "watch": getattr(args, "watch", False)}
+    if guest["watch"]:
+        for where in state["hosts"]:
+            os.makedirs(host.root(state, where) + WATCH_FOLDER, exist_ok=True)
     for i in range(args.nics):
         guest["nics"].append({
             "mac": f"52:54:00:{state['slot']:02x}:{number:02x}:{i:02x}",
