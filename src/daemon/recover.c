@@ -71,12 +71,13 @@ static void judge_source(struct answer *answer, GHashTable *decided, const char 
 
 static void judge_target(struct answer *answer, GHashTable *decided, const char *there)
 {
-    if (g_hash_table_contains(decided, LPM_DECIDED_RUNNING) ||
-        g_hash_table_contains(decided, LPM_DECIDED_COMMITTED))
-        rule(answer, TRUE, "this journal says that the partition was handed over");
-    else if (g_hash_table_contains(decided, LPM_DECIDED_ABORTED) ||
-             g_hash_table_contains(decided, LPM_DECIDED_ENDED))
+    /* `ended` follows `committed` when the copy's QEMU was gone before it could be resumed. */
+    if (g_hash_table_contains(decided, LPM_DECIDED_ABORTED) ||
+        g_hash_table_contains(decided, LPM_DECIDED_ENDED))
         rule(answer, FALSE, "this journal says that the copy here was given up");
+    else if (g_hash_table_contains(decided, LPM_DECIDED_RUNNING) ||
+             g_hash_table_contains(decided, LPM_DECIDED_COMMITTED))
+        rule(answer, TRUE, "this journal says that the partition was handed over");
     else if (g_hash_table_contains(decided, LPM_DECIDED_SWITCHING))
         rule(answer, TRUE, "the partition runs here in post-copy");
     else if (!g_hash_table_contains(decided, LPM_DECIDED_PREPARED))
