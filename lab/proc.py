@@ -58,6 +58,15 @@ def start_time(pid):
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def words(pid):
+    """The command line of a process; [] when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            return f.read().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
 def parent(pid):
     try:
         with open(f"/proc/{pid}/stat", "rb") as f:

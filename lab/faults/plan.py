@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""What a trial does, as a pure function of its seed and of the fault points of the build.
+
+The seed of trial N of run S is S * 1000000 + N. A run goes through the cells (fault x column of
+instants) in an order that S shuffles, so that a long run visits them all; what is left open in
+a cell (which point of the column, how long) comes from the trial's own seed.
+"""
+
+import dataclasses
+import random
+
+from lab.faults import actions
+
+RUN = 1_000_000
+EXPECTED_S = 1.1  # how long a migration of the partition lasts, for random instants
+RANDOM = "random"
+SECOND_FAULT = 0.2  # of the trials
+
+# Instants that only a migration meets that goes wrong: the fault that leads there comes first.
+ROADS = {
+    "rolling-back": (("lpm-stop", "source.after-copying"), ("kill-mover-target", "source.after-copying"),
+                     ("lpm-stop", "source.finish-held"), ("kill-qemu-target", "source.after-suspending")),
+    "stopped": (("lpm-stop", "source.after-copying"), ("lpm-stop", "source.after-committing")),
+    "failed": (("kill-mover-target", "source.after-copying"),
+               ("kill-mover-source", "source.after-suspending")),
+    "doubt-source": (("stall-control", "source.source-ended"), ("kill-lpmd-target", "source.source-ended")),
+    "doubt-target": (("kill-lpmd-source", "target.after-prepared"),
+                     ("stall-control", "target.after-prepared")),
+    "ended": (("kill-qemu-target", "source.source-ended"),),
+}
+ROLLBACK = ("rolling-back", "aborted")
+STATE_OF = {"preparing": "preparing", "copying": "copying", "suspending": "suspending",
+            "cleaning": "cleaning", "done": "cleaning", "running": "cleaning"}
+UNDECIDED = ("finish-held", "asked-prepared", "frozen", "before-ending", "after-committing",
+             "prepared-asked", "before-prepared", "after-prepared", "mover-started")
+DECIDED = ("after-ending", "source-ended", "before-committed", "after-committed", "telling-commit",
+           "commit-asked", "resumed")
+COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "decided", "cleaning",
+           "rolling-back", "in-doubt", "ended", "post-copy", RANDOM)
+NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
+
+
+def column_of(point):
+    """The column of a fault point's name; None for one that trials do not use."""
+    side, _, instant = point.partition(".")
+    when, _, what = instant.rpartition("-") if instant.count("-") == 1 else ("", "", "")
+    when = "before" if instant.startswith("before-") else "after" if instant.startswith("after-") else ""
+    what = instant.removeprefix("before-").removeprefix("after-") if when else instant
+    if what in ("fenced",):
+        return None
+    if what in ("switching", "postcopy-asked"):
+        return "post-copy"
+    if what in ("rolling-back", "aborted", "stopped", "failed", "telling-abort", "discarding",
+                "discarded") or (side, what) == ("source", "resuming"):
+        return "rolling-back"
+    if what in ("in-doubt", "ended"):
+        return what
+    if instant in ("before-validating", "after-validating") or point == "source.before-preparing":
+        return "validating"
+    if instant in DECIDED or (side, what) == ("target", "resuming") or (side, what) == (
+            "target", "committed") or (side, instant) == ("target", "before-running"):
+        return "decided"
+    if what == "mover-started" or point in ("target.before-preparing", "target.after-preparing",
+                                            "source.after-preparing", "source.before-copying",
+                                            "target.before-copying"):
+        return "preparing"
+    if point in ("source.after-copying", "source.before-suspending", "target.after-copying"):
+        return "copying"
+    if point in ("source.after-suspending", "source.before-committing"):
+        return "suspending"
+    if instant in UNDECIDED or what == "committing":
+        return "committing"
+    return "cleaning"
+
+
+def road_to(point):
+    """Key of ROADS for a point that a good migration does not meet; None for the others."""
+    side, _, instant = point.partition(".")
+    column = column_of(point)
+    if column == "rolling-back":
+        for word in ("stopped", "failed"):
+            if word in instant:
+                return word
+        return "rolling-back"
+    if column == "in-doubt":
+        return f"doubt-{side}"
+    return "ended" if column == "ended" else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One fault. `instant` is a fault point's name, or seconds since the migration began."""
+    fault: str
+    instant: object
+    seconds: float  # until it is healed
+    hold: float     # how long after the fault a fault point is released
+
+    def text(self):
+        at = self.instant if isinstance(self.instant, str) else f"{self.instant:.3f}s"
+        return f"{self.fault}@{at}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    seed: int
+    column: str
+    steps: tuple
+    post_copy: str
+
+    def text(self):
+        extra = f"+post-copy-{self.post_copy}" if self.post_copy != "never" else ""
+        return ",".join(s.text() for s in self.steps) + extra
+
+
+def _length(rng, fault):
+    """How long a fault lasts: short ones often, long ones seldom."""
+    cube = rng.random() ** 3
+    if fault.startswith(("kill", "restart")):
+        return rng.choice((0.0, 0.1, 0.3, 1.0, 2.0)) if fault.startswith("kill") else 0.0
+    if fault.startswith("pause"):
+        return 0.2 + 3.8 * cube
+    if fault.startswith("san"):
+        return 1.0 + 4.0 * cube
+    if fault.startswith("lpm-stop"):
+        return 0.0
+    return 15.0 if rng.random() < 0.02 else 0.5 + 7.5 * cube
+
+
+def _step(rng, fault, instant):
+    seconds = _length(rng, fault)
+    hold = rng.choice((0.0, 0.02, 0.1, 0.3))
+    if not fault.startswith(("kill", "restart", "lpm")):
+        hold = rng.choice((0.0, 0.1, min(seconds, 1.0)))
+    return Step(fault, instant, round(seconds, 3), hold)
+
+
+def _instants(points, column):
+    return [p for p in points if column_of(p) == column]
+
+
+def _cells(points, post_copy):
+    used = {column_of(p) for p in points} | {RANDOM}
+    if not post_copy:
+        used.discard("post-copy")
+    for fault in actions.TABLE:
+        for column in COLUMNS:
+            barred = [c for key, columns in NO_VICTIM.items() if key in fault for c in columns]
+            if column in used and column not in barred:
+                yield fault, column
+
+
+def make(seed, points, post_copy=False, only=None):
+    """The plan of a trial; `post_copy`: whether the build can. `only`: those whose text holds it,
+    found by going on from the seed's place in the order."""
+    cells = list(_cells(points, post_copy))
+    if only:
+        cells = [c for c in cells if _could_match(c, points, only)] or cells
+    random.Random(seed // RUN).shuffle(cells)
+    rng = random.Random(seed)
+    fault, column = cells[seed % RUN % len(cells)]
+    for _ in range(400 if only else 1):
+        plan = _draw(rng, seed, fault, column, points, post_copy)
+        if not only or only in plan.text():
+            return plan
+    return None
+
+
+def _could_match(cell, points, only):
+    fault, column = cell
+    texts = [f"{fault}@{p}" for p in _instants(points, column)] or [f"{fault}@"]
+    return any(only in text or text.startswith(only) for text in texts)
+
+
+def _draw(rng, seed, fault, column, points, post_copy):
+    steps = []
+    mode = rng.choice(("never", "never", "now", "auto")) if post_copy else "never"
+    if column == RANDOM:
+        steps.append(_step(rng, fault, round(rng.uniform(0, EXPECTED_S), 3)))
+    else:
+        point = rng.choice(_instants(points, column))
+        road = road_to(point)
+        if road:
+            steps.append(_step(rng, *rng.choice(ROADS[road])))
+        if column == "post-copy":
+            mode = "now"
+        steps.append(_step(rng, fault, point))
+    if len(steps) == 1 and rng.random() < SECOND_FAULT:
+        steps.append(_second(rng, points, steps[0]))
+    return Plan(seed, column, tuple(steps), mode)
+
+
+def _second(rng, points, first):
+    """Another fault at a later random instant, or at a point on the way that is not the first's."""
+    fault = rng.choice(sorted(actions.TABLE))
+    usual = [p for p in points if column_of(p) in ("committing", "decided", "cleaning")
+             and p != first.instant]
+    if isinstance(first.instant, str) and rng.random() < 0.6:
+        return _step(rng, fault, rng.choice(usual))
+    start = first.instant if not isinstance(first.instant, str) else 0.3
+    return _step(rng, fault, round(rng.uniform(start, start + EXPECTED_S), 3))
