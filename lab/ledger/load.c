@@ -18,7 +18,7 @@
 
 #define RETRY_US 200000          /* between attempts to connect again */
 #define CONNECT_LIMIT_US 5000000 /* for one attempt */
-#define FLUSH_US 1000000         /* the journal lags behind by no more than this */
+#define FLUSH_US 100000          /* the journal lags behind by no more than this */
 #define IN_SIZE (64u * FRAME_MAX)
 
 /* What a link's state permits: DOWN waits for next_try; CONNECTING is polled for the result, until
