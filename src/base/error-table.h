@@ -3,8 +3,8 @@
 /*
  * The catalogue: LPM_E(number, symbol, severity, HTTP status, title, remedy, aliases).
  * Numbers are stable and never reused. 1xxx requests and names, 2xxx peers and trust, 3xxx
- * partition and hypervisor, 4xxx mover and link, 5xxx hand-over, 9xxx the host itself.
- * No include guard: the file is included once per use of LPM_E.
+ * partition and hypervisor, 4xxx mover and link, 5xxx hand-over, 6xxx prerequisites of a migration,
+ * 9xxx the host itself. No include guard: the file is included once per use of LPM_E.
  */
 LPM_E(1001, BAD_REQUEST, ERROR, 400, "The request is not understood",
       "Correct the value that the cause names; 'lpm help' and docs/api.yaml show the form", "")
@@ -93,6 +93,88 @@ LPM_E(5005, SOURCE_ALIVE, ERROR, 500, "The source's QEMU could not be ended",
 LPM_E(5006, PARTITION_ENDED, ERROR, 500, "The partition's QEMU ended during the migration",
       "Its disks are as the guest left them: start the partition on the host that the cause names",
       "")
+LPM_E(6001, DISK_DIFFERS, ERROR, 409, "The target sees another disk behind the same name",
+      "Give the target the same LUN, volume or export: correct zoning, LUN numbers, or the path "
+      "there",
+      "HSCLA319,HSCLA356,HSCLA29A")
+LPM_E(6002, DISK_MISSING, ERROR, 409, "The target does not see a disk of the partition",
+      "Make the disk reachable from the target: zoning, masking, login, mount",
+      "HSCLA319,HSCLA356,HSCLA29A")
+LPM_E(6003, DISK_LOCAL, ERROR, 409, "A disk of the partition exists on one host only",
+      "Move the disk to shared storage first, for example with 'virsh blockcopy'",
+      "HSCLA356,HSCLA29A")
+LPM_E(6004, DISK_UNPROVED, WARNING, 409, "It could not be proved that both hosts see the same disk",
+      "Compare the disk on both hosts yourself; see docs/validation.md for what can be proved", "")
+LPM_E(6005, DISK_RESERVED, ERROR, 409, "A disk is reserved exclusively for one host",
+      "Release the reservation, or use one of all registrants", "HSCLA356,HSCLA29A")
+LPM_E(6006, DISK_CACHE, ERROR, 409, "A disk's cache mode leaves data in the source's memory",
+      "Set cache='none' or 'directsync' in the disk's driver and start the partition again", "")
+LPM_E(6007, FILE_MISSING, ERROR, 409,
+      "A file that the partition's machine needs is not on the target",
+      "Copy the file to the same path on the target, or detach the medium", "")
+LPM_E(6008, FILE_DIFFERS, ERROR, 409, "A medium or firmware image is another one on the target",
+      "Copy the source's file to the target", "")
+LPM_E(6009, BOOT_FILE_DIFFERS, WARNING, 409,
+      "The partition would start from another kernel on the target",
+      "Copy the source's kernel and initrd to the target before the partition's next start", "")
+LPM_E(6010, BRIDGE_MISSING, ERROR, 409, "The target has no such bridge or network",
+      "Make the bridge or network on the target, on the same Ethernet",
+      "HSCLA319,HSCLA356,HSCLA29A")
+LPM_E(6011, NETWORK_DIFFERS, ERROR, 409, "The bridges of that name are not on the same Ethernet",
+      "Connect the target's bridge to the network of the source's; check VLANs and uplinks", "")
+LPM_E(6012, MTU_HOLE, ERROR, 409, "Large frames are lost between the hosts' bridges",
+      "Set the same MTU on bridges, uplinks and switches of both hosts", "")
+LPM_E(6013, NETWORK_LOCAL, ERROR, 409, "A network adapter is on a network of one host only",
+      "Put the adapter on a bridge that both hosts have", "")
+LPM_E(6014, NETWORK_UNPROVED, WARNING, 409,
+      "It could not be proved that both hosts reach the same network",
+      "Read the cause; check the network from the target yourself", "")
+LPM_E(6015, MAC_IN_USE, ERROR, 409, "A MAC address of the partition is another's on the target",
+      "Give one of the two partitions another address", "")
+LPM_E(6020, CPU_INCOMPATIBLE, ERROR, 409, "The target's processor lacks what the partition's has",
+      "Choose another target, or a processor model that both hosts have, and start the partition "
+      "again",
+      "HSCLA224")
+LPM_E(6021, CPU_DIFFERS, WARNING, 409, "The processors of the hosts are not alike",
+      "Read the cause; a partition with the host's own processor may find it changed", "HSCLA224")
+LPM_E(6022, MACHINE_UNKNOWN, ERROR, 409, "The target's hypervisor cannot be this kind of machine",
+      "Install the hypervisor and its version there, or give the partition a machine type that "
+      "both know",
+      "HSCLA318,HSCLA335")
+LPM_E(6030, MEMORY_SHORT, ERROR, 409, "The target has too little memory",
+      "Free memory on the target, or make the partition smaller before the move", "HSCLA304")
+LPM_E(6031, HUGEPAGES_SHORT, ERROR, 409,
+      "The target has too few huge pages of the partition's size",
+      "Reserve huge pages of that size on the target", "HSCLA304")
+LPM_E(6032, PROCESSORS_SHORT, ERROR, 409, "The target cannot give the partition its processors",
+      "Take processors from the partition before the move, or choose another target", "")
+LPM_E(6033, PROCESSORS_CROWDED, WARNING, 409, "The partition has more processors than the target",
+      "Expect it to run slower there, or choose another target", "")
+LPM_E(6040, DEVICE_BOUND, ERROR, 409, "A device of the partition is bound to this host",
+      "Detach the device, or make it the fast path of a team with a virtual adapter",
+      "HSCLA318,HSCLA335")
+LPM_E(6041, LISTEN_ADDRESS, ERROR, 409,
+      "A display or console listens on an address that the target does not have",
+      "Let it listen on 0.0.0.0, :: or a loopback address", "")
+LPM_E(6042, CONSOLE_LOCAL, ERROR, 409,
+      "A console needs a file or socket that the target does not have",
+      "Make the folder on the target, or detach the console", "")
+LPM_E(6050, HYPERVISOR_OLDER, WARNING, 409, "The target's hypervisor is older than the source's",
+      "Bring the target to the source's version; the way back works", "")
+LPM_E(6060, CLOCKS_DIFFER, WARNING, 409, "The clocks of the hosts do not agree",
+      "Let both hosts keep time by the same NTP servers", "")
+LPM_E(6070, ON_BATTERY, ERROR, 409, "The target runs on battery", "Connect it to power", "")
+LPM_E(
+    6080, SNAPSHOTS, ERROR, 409,
+    "The partition has snapshots or checkpoints, which libvirt does not move",
+    "Delete them ('virsh snapshot-delete', 'virsh checkpoint-delete'); '--metadata' keeps the data",
+    "")
+LPM_E(6090, MOVER_UNREACHABLE, ERROR, 409,
+      "No session between the movers of the hosts could be opened",
+      "Check the data port (TCP 16521) of the target and [mover] in both lpmd.conf",
+      "HSCLA246,HSCLA297")
+LPM_E(6100, AGENT_SILENT, WARNING, 409, "The guest agent does not answer",
+      "Start qemu-guest-agent in the guest, or remove its channel", "")
 LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
       "Collect the log ('lpm log') and report it", "HSCLA2FF")
 LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",

@@ -71,6 +71,7 @@ static gboolean start(struct lpm_daemon *daemon, GError **error)
     lpm_http_add_routes(daemon->http, lpm_routes_host);
     lpm_http_add_routes(daemon->http, lpm_routes_peers);
     lpm_http_add_routes(daemon->http, lpm_migrations_routes());
+    lpm_http_add_routes(daemon->http, lpm_routes_validate);
     return lpm_http_start(daemon->http, error);
 }
 

@@ -6,7 +6,8 @@
 
 #include "daemon/http.h"
 
-extern const struct lpm_route lpm_routes_host[];  /* host, log, and their peer counterparts */
-extern const struct lpm_route lpm_routes_peers[]; /* invites, pairing, peers */
+extern const struct lpm_route lpm_routes_host[];     /* host, log, and their peer counterparts */
+extern const struct lpm_route lpm_routes_peers[];    /* invites, pairing, peers */
+extern const struct lpm_route lpm_routes_validate[]; /* and the peer's half */
 
 #endif

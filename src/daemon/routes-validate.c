@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* API paths of validation. */
+#include "daemon/peers.h"
+#include "daemon/routes.h"
+#include "daemon/validate/validate.h"
+
+#include <string.h>
+
+/* Hosts that are asked at once when none is named. */
+#define HOSTS_AT_ONCE 8
+
+struct asking {
+    struct lpm_daemon *daemon;
+    const char *partition;
+    GMutex lock;
+    json_t *reports; /* under lock */
+    GError *error;   /* under lock: the first that leaves no report */
+};
+
+static void ask(gpointer peer_pointer, gpointer user)
+{
+    const LpmPeer *peer = peer_pointer;
+    struct asking *asking = user;
+    g_autoptr(GError) error = NULL;
+    json_t *report = lpm_validate(asking->daemon, asking->partition, peer->name, FALSE, &error);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asking->lock);
+
+    if (report)
+        json_array_append_new(asking->reports, report);
+    else if (!asking->error)
+        asking->error = g_steal_pointer(&error);
+}
+
+static int compare(const void *a, const void *b)
+{
+    static const char *const keys[] = {"errors", "warnings"};
+    const json_t *left = *(json_t *const *)a, *right = *(json_t *const *)b;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
+        json_int_t x = json_integer_value(json_object_get(left, keys[i]));
+        json_int_t y = json_integer_value(json_object_get(right, keys[i]));
+        if (x != y)
+            return x < y ? -1 : 1;
+    }
+    return g_strcmp0(json_string_value(json_object_get(left, "target")),
+                     json_string_value(json_object_get(right, "target")));
+}
+
+/* The best host first. Steals `reports`. */
+static json_t *ranked(json_t *reports)
+{
+    size_t count = json_array_size(reports);
+    g_autofree json_t **list = g_new(json_t *, count + 1);
+    json_t *sorted = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        list[i] = json_array_get(reports, i);
+    qsort(list, count, sizeof(*list), compare);
+    for (size_t i = 0; i < count; i++)
+        json_array_append(sorted, list[i]);
+    json_decref(reports);
+    return sorted;
+}
+
+static json_t *ask_all(struct lpm_daemon *daemon, const char *partition, GError **error)
+{
+    g_autoptr(GPtrArray) peers = lpm_peers_list(daemon->peers);
+    struct asking asking = {.daemon = daemon, .partition = partition, .reports = json_array()};
+    GThreadPool *pool = g_thread_pool_new(ask, &asking, HOSTS_AT_ONCE, FALSE, NULL);
+
+    g_mutex_init(&asking.lock);
+    for (guint i = 0; i < peers->len; i++)
+        g_thread_pool_push(pool, peers->pdata[i], NULL);
+    g_thread_pool_free(pool, FALSE, TRUE);
+    g_mutex_clear(&asking.lock);
+    if (asking.error) {
+        json_decref(asking.reports);
+        g_propagate_error(error, asking.error);
+        return NULL;
+    }
+    return ranked(asking.reports);
+}
+
+static json_t *validate(struct lpm_request *request, GError **error)
+{
+    const char *partition = json_string_value(json_object_get(request->body, "partition"));
+    const char *to = json_string_value(json_object_get(request->body, "to"));
+    json_t *reports;
+
+    if (to) {
+        json_t *report = lpm_validate(request->daemon, partition, to, FALSE, error);
+        reports = report ? json_pack("[o]", report) : NULL;
+    } else {
+        reports = ask_all(request->daemon, partition, error);
+    }
+    return reports ? json_pack("{s:o}", "validations", reports) : NULL;
+}
+
+static json_t *validate_for_peer(struct lpm_request *request, GError **error)
+{
+    return lpm_validate_for_peer(request->daemon, request->peer, request->body, error);
+}
+
+const struct lpm_route lpm_routes_validate[] = {
+    {.method = "POST",
+     .path = "/v1/validations",
+     .scope = LPM_SCOPE_LOCAL,
+     .body = "partition:s to:s?",
+     .handler = validate},
+    {.method = "POST",
+     .path = "/v1/peer/validate",
+     .scope = LPM_SCOPE_PEER,
+     .body = LPM_VALIDATE_PEER_BODY,
+     .handler = validate_for_peer},
+    {.method = NULL},
+};

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* Name, UUID and MAC addresses are free on the target (R2.9). libvirt replaces an inactive
+ * definition of the same name and UUID without a word, so those count too. */
+#include "daemon/validate/checks.h"
+#include "host/inspect.h"
+
+#include <string.h>
+
+json_t *lpm_gather_names(struct lpm_validation *validation, GError **error)
+{
+    /* The source has the partition itself, of course. */
+    json_t *found = validation->side == LPM_SIDE_TARGET
+                        ? lpm_host_definitions(validation->daemon->host, error)
+                        : json_array();
+
+    return found ? json_pack("{s:o}", "partitions", found) : NULL;
+}
+
+void lpm_judge_names(struct lpm_judgement *judgement)
+{
+    const char *name = lpm_fact(judgement->model, "name");
+    const char *uuid = lpm_fact(judgement->model, "uuid");
+    const json_t *other;
+    size_t i;
+
+    json_array_foreach (json_object_get(judgement->target, "partitions"), i, other) {
+        gboolean same_name = strcmp(lpm_fact(other, "name"), name) == 0;
+        gboolean same_uuid = strcmp(lpm_fact(other, "uuid"), uuid) == 0;
+
+        if (same_name || same_uuid)
+            lpm_find(judgement, LPM_E_NAME_IN_USE,
+                     "%s has a%s partition '%s' (UUID %s): the %s is the same",
+                     judgement->target_name,
+                     lpm_fact_true(other, "active") ? " running" : "n inactive",
+                     lpm_fact(other, "name"), lpm_fact(other, "uuid"),
+                     same_name && same_uuid ? "name and UUID"
+                     : same_name            ? "name"
+                                            : "UUID");
+    }
+}
+
+static gboolean has_mac(const json_t *partition, const char *mac)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach (json_object_get(partition, "macs"), i, entry) {
+        const char *text = json_string_value(entry);
+        if (text && g_ascii_strcasecmp(text, mac) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A namesake is told of by the check above, once; its addresses would say the same again. */
+static gboolean is_namesake(const struct lpm_judgement *judgement, const json_t *partition)
+{
+    return strcmp(lpm_fact(partition, "name"), lpm_fact(judgement->model, "name")) == 0 ||
+           strcmp(lpm_fact(partition, "uuid"), lpm_fact(judgement->model, "uuid")) == 0;
+}
+
+void lpm_judge_macs(struct lpm_judgement *judgement)
+{
+    const json_t *adapters = json_object_get(judgement->model, "adapters"), *adapter, *other;
+    const json_t *names = json_object_get(judgement->targets, "names");
+    size_t i, k;
+
+    json_array_foreach (adapters, i, adapter) {
+        const char *mac = lpm_fact(adapter, "mac");
+
+        json_array_foreach (json_object_get(names, "partitions"), k, other) {
+            if (*mac && !is_namesake(judgement, other) && has_mac(other, mac))
+                lpm_find(judgement, LPM_E_MAC_IN_USE, "%s is an address of partition '%s' on %s",
+                         mac, lpm_fact(other, "name"), judgement->target_name);
+        }
+    }
+    if (!json_array_size(adapters))
+        lpm_does_not_apply(judgement);
+}

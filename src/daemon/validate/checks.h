@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* The halves of the checks, which only table.c names. See check.h for their contract. */
+#ifndef LPM_DAEMON_VALIDATE_CHECKS_H
+#define LPM_DAEMON_VALIDATE_CHECKS_H
+
+#include "daemon/validate/check.h"
+
+/* Of disks or adapters of one partition no more are looked at: the list comes from a peer. */
+#define LPM_DEVICES_MAX 64
+
+json_t *lpm_gather_disks(struct lpm_validation *validation, GError **error);
+void lpm_judge_disks(struct lpm_judgement *judgement);
+void lpm_judge_reservations(struct lpm_judgement *judgement);
+void lpm_judge_caches(struct lpm_judgement *judgement);
+json_t *lpm_gather_files(struct lpm_validation *validation, GError **error);
+void lpm_judge_files(struct lpm_judgement *judgement);
+json_t *lpm_gather_networks(struct lpm_validation *validation, GError **error);
+void lpm_judge_networks(struct lpm_judgement *judgement);
+/* Adds to each adapter the size of frames that the partition may send (`probe_mtu`), which only
+ * its own host knows. */
+void lpm_networks_note_mtu(struct lpm_daemon *daemon, json_t *model);
+json_t *lpm_gather_names(struct lpm_validation *validation, GError **error);
+void lpm_judge_names(struct lpm_judgement *judgement);
+void lpm_judge_macs(struct lpm_judgement *judgement);
+json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error);
+void lpm_judge_processor(struct lpm_judgement *judgement);
+json_t *lpm_gather_machine(struct lpm_validation *validation, GError **error);
+void lpm_judge_machine(struct lpm_judgement *judgement);
+json_t *lpm_gather_room(struct lpm_validation *validation, GError **error);
+void lpm_judge_memory(struct lpm_judgement *judgement);
+void lpm_judge_hugepages(struct lpm_judgement *judgement);
+void lpm_judge_vcpus(struct lpm_judgement *judgement);
+json_t *lpm_gather_state(struct lpm_validation *validation, GError **error);
+void lpm_judge_state(struct lpm_judgement *judgement);
+void lpm_judge_jobs(struct lpm_judgement *judgement);
+void lpm_judge_devices(struct lpm_judgement *judgement);
+json_t *lpm_gather_consoles(struct lpm_validation *validation, GError **error);
+void lpm_judge_consoles(struct lpm_judgement *judgement);
+json_t *lpm_gather_versions(struct lpm_validation *validation, GError **error);
+void lpm_judge_versions(struct lpm_judgement *judgement);
+json_t *lpm_gather_clocks(struct lpm_validation *validation, GError **error);
+void lpm_judge_clocks(struct lpm_judgement *judgement);
+json_t *lpm_gather_power(struct lpm_validation *validation, GError **error);
+void lpm_judge_power(struct lpm_judgement *judgement);
+json_t *lpm_gather_limits(struct lpm_validation *validation, GError **error);
+void lpm_judge_limits(struct lpm_judgement *judgement);
+json_t *lpm_gather_mover(struct lpm_validation *validation, GError **error);
+void lpm_judge_mover(struct lpm_judgement *judgement);
+void lpm_judge_agent(struct lpm_judgement *judgement);
+
+#endif

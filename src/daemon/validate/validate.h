@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * Validation: everything that would stop or spoil a migration, found before a byte moves. See
+ * check.h for how it is made up, docs/validation.md for what is checked.
+ */
+#ifndef LPM_DAEMON_VALIDATE_VALIDATE_H
+#define LPM_DAEMON_VALIDATE_VALIDATE_H
+
+#include "daemon/daemon.h"
+
+/* Validates moving `partition` (name or UUID, of this host) to `peer`. Nothing is changed on either
+ * host. The report, a new reference: {partition, uuid, source, target, verdict: "may-be-possible"
+ * or "not-possible", errors, warnings, took_ms, checks: [{id, title, rule, verdict: "pass",
+ * "warning", "error", "not-applicable" or "not-checked", findings: [error], facts: {source,
+ * target}}], adapters: [...]}. NULL only when there is nothing to report on: PARTITION_NOT_FOUND,
+ * PEER_UNKNOWN, LIBVIRT_UNREACHABLE here. `for_migration`: the caller is that partition's
+ * migration, which is therefore not in its way. Blocks for a second or two; any thread. */
+json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
+                     gboolean for_migration, GError **error);
+
+/* TRUE if the report's verdict lets the migration go on; else FALSE with its first error, whose
+ * cause tells how many more there are. */
+gboolean lpm_validate_passed(const json_t *report, GError **error);
+
+/* The other host's half: POST /v1/peer/validate. {host, protocol, facts: {id: facts}}. */
+json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const json_t *body,
+                              GError **error);
+
+/* Members of its body, as struct lpm_route writes them. */
+#define LPM_VALIDATE_PEER_BODY "model:o nonce:s session:s psk:s for_migration:b"
+
+#endif

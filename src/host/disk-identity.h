@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * Which disk is this? What this host finds at the place that a partition's description names, by
+ * the very path that QEMU would use, so that two hosts can compare: a SCSI disk's designators (VPD
+ * page 0x83) and serial number (0x80), what the kernel knows of a block device, a file's file
+ * system. Nothing is ever written to a disk; a file system is marked with a file of its own beside
+ * the image (lpm_disk_mark). Any thread; each call ends within LPM_DISK_LIMIT_MS or so.
+ */
+#ifndef LPM_HOST_DISK_IDENTITY_H
+#define LPM_HOST_DISK_IDENTITY_H
+
+#include "host/host.h"
+
+#define LPM_DISK_LIMIT_MS 2000
+
+/* Of one entry of a model's disks (inspect.h), always an object:
+ * kind: "iscsi", "block", "file", "empty", "other" (this program cannot look at it);
+ * cause: why it cannot be had; absent when all is well;
+ * size_bytes; serial; designators: ["naa:6001...", ...]; identity: the one that others would name;
+ * reservation: {type, key}, keys: number registered; file_system, shared (may two hosts mount it),
+ * device, inode; digest of small files when `digest` is set; local: why only this host has it. */
+json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk, gboolean digest);
+
+/* The same for a file by its path: {path, found, cause, size_bytes, digest}. */
+json_t *lpm_file_identity(const char *path);
+
+/* Makes `.lpm-NONCE` beside `path`, with the nonce in it; its own path, which the caller unlinks.
+ * NULL when the folder cannot be written. */
+char *lpm_disk_mark(const char *path, const char *nonce);
+/* Whether that file is seen beside `path` here; waits for it at most `limit_ms`. */
+gboolean lpm_disk_mark_seen(const char *path, const char *nonce, guint limit_ms);
+
+/* ---- iscsi.c ---- */
+
+/* Fills `facts` with size, serial, designators and reservation; `cause` on failure. */
+void lpm_iscsi_identity(const json_t *disk, json_t *facts);
+
+/* ---- VPD pages ---- */
+
+/* The designators of the logical unit in a page 0x83 as "naa:HEX" and so on, sorted; an empty array
+ * when the page is not of its form. */
+json_t *lpm_vpd_designators(const guint8 *page, gsize length);
+/* The serial number of a page 0x80 without blanks around it, "" when there is none. A new string.
+ */
+char *lpm_vpd_serial(const guint8 *page, gsize length);
+
+#endif

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+#include "host/inspect.h"
+
+#include "base/error.h"
+#include "host/host-internal.h"
+#include "host/xml.h"
+
+#include <libvirt/virterror.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *member(const json_t *object, const char *name)
+{
+    return json_string_value(json_object_get(object, name));
+}
+
+static const char *last_message(void)
+{
+    virErrorPtr last = virGetLastError();
+
+    return last && last->message ? last->message : "unknown cause";
+}
+
+/* ---- definitions ---- */
+
+static json_t *macs_of(virDomainPtr domain)
+{
+    static const struct lpm_xml_member mac[] = {{"mac", "@address", LPM_XML_TEXT},
+                                                {NULL, NULL, LPM_XML_TEXT}};
+    char *text = virDomainGetXMLDesc(domain, 0);
+    g_autoptr(LpmXml) xml = text ? lpm_xml_parse(text, NULL) : NULL;
+    json_t *list = json_array(), *entry;
+    json_t *found = xml ? lpm_xml_list(xml, "devices/interface/mac", mac) : json_array();
+    size_t i;
+
+    free(text);
+    json_array_foreach (found, i, entry)
+        json_array_append(list, json_object_get(entry, "mac"));
+    json_decref(found);
+    return list;
+}
+
+json_t *lpm_host_definitions(struct lpm_host *host, GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+    virDomainPtr *domains = NULL;
+
+    if (!connection)
+        return NULL;
+    int count = virConnectListAllDomains(connection, &domains, 0);
+    if (count < 0) {
+        lpm_host_fail(error, "listing partitions");
+        return NULL;
+    }
+    json_t *list = json_array();
+    for (int i = 0; i < count; i++) {
+        char uuid[VIR_UUID_STRING_BUFLEN] = "";
+
+        virDomainGetUUIDString(domains[i], uuid);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name",
+                                              virDomainGetName(domains[i]), "uuid", uuid, "active",
+                                              virDomainIsActive(domains[i]) == 1, "macs",
+                                              macs_of(domains[i])));
+        virDomainFree(domains[i]);
+    }
+    free(domains);
+    return list;
+}
+
+/* ---- what QEMU can be ---- */
+
+json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+
+    if (!connection)
+        return NULL;
+    char *text = virConnectGetDomainCapabilities(connection, member(model, "emulator"),
+                                                 member(model, "arch"), member(model, "machine"),
+                                                 member(model, "hypervisor"), 0);
+    if (!text)
+        return json_pack("{s:b, s:s}", "known", FALSE, "cause", last_message());
+    g_autoptr(LpmXml) xml = lpm_xml_parse(text, error);
+    free(text);
+    if (!xml)
+        return NULL;
+    g_autofree char *emulator = lpm_xml_text(xml, NULL, "path");
+    char *capabilities = virConnectGetCapabilities(connection);
+    g_autoptr(LpmXml) host_xml = capabilities ? lpm_xml_parse(capabilities, NULL) : NULL;
+    g_autofree char *cpu = host_xml ? lpm_xml_source(host_xml, "host/cpu") : g_strdup("");
+    g_autofree char *microcode =
+        host_xml ? lpm_xml_text(host_xml, NULL, "host/cpu/microcode/@version") : g_strdup("");
+
+    free(capabilities);
+    return json_pack("{s:b, s:s, s:I, s:s, s:s}", "known", TRUE, "emulator", emulator, "vcpus_max",
+                     (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml", cpu,
+                     "microcode", microcode);
+}
+
+json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const char *cpu_xml,
+                             GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+
+    if (!connection)
+        return NULL;
+    /* With the flag an incompatible processor is an error whose text names what is missing. */
+    int result = virConnectCompareHypervisorCPU(
+        connection, member(model, "emulator"), member(model, "arch"), member(model, "machine"),
+        member(model, "hypervisor"), cpu_xml, VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE);
+    if (result == VIR_CPU_COMPARE_IDENTICAL)
+        return json_pack("{s:s}", "result", "identical");
+    if (result == VIR_CPU_COMPARE_SUPERSET)
+        return json_pack("{s:s}", "result", "superset");
+    virErrorPtr last = virGetLastError();
+    gboolean incompatible =
+        result == VIR_CPU_COMPARE_INCOMPATIBLE || (last && last->code == VIR_ERR_CPU_INCOMPATIBLE);
+    return json_pack("{s:s, s:s}", "result", incompatible ? "incompatible" : "unknown", "cause",
+                     last_message());
+}
+
+/* ---- room ---- */
+
+static json_t *free_pages(virConnectPtr connection)
+{
+    char *text = virConnectGetCapabilities(connection);
+    g_autoptr(LpmXml) xml = text ? lpm_xml_parse(text, NULL) : NULL;
+    static const struct lpm_xml_member members[] = {{"size", "@size", LPM_XML_INT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+    json_t *list = xml ? lpm_xml_list(xml, "host/cpu/pages", members) : json_array();
+    json_t *page;
+    size_t i;
+
+    free(text);
+    json_array_foreach (list, i, page) {
+        json_int_t kib = json_integer_value(json_object_get(page, "size"));
+        unsigned int size = (unsigned int)kib;
+        unsigned long long counts[64] = {0};
+        /* Up to 64 cells, from the first; a host without NUMA has one. */
+        int cells = virNodeGetFreePages(connection, 1, &size, 0, G_N_ELEMENTS(counts), counts, 0);
+        unsigned long long sum = 0;
+
+        for (int c = 0; c < cells && c < (int)G_N_ELEMENTS(counts); c++)
+            sum += counts[c];
+        json_object_set_new(page, "size", json_integer(kib * 1024));
+        json_object_set_new(page, "free", json_integer((json_int_t)sum));
+    }
+    return list;
+}
+
+/* What can be had without swapping; the kernel's own figure, which libvirt does not pass on. */
+static gint64 available_bytes(void)
+{
+    g_autofree char *text = NULL;
+    gint64 kib = 0;
+
+    if (g_file_get_contents("/proc/meminfo", &text, NULL, NULL)) {
+        const char *line = strstr(text, "MemAvailable:");
+        kib = line ? g_ascii_strtoll(line + strlen("MemAvailable:"), NULL, 10) : 0;
+    }
+    return kib * 1024;
+}
+
+json_t *lpm_host_room(struct lpm_host *host, GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+    virNodeInfo info;
+
+    if (!connection)
+        return NULL;
+    if (virNodeGetInfo(connection, &info) < 0) {
+        lpm_host_fail(error, "asking for the host's memory");
+        return NULL;
+    }
+    return json_pack("{s:I, s:I, s:i, s:o}", "total_bytes", (json_int_t)info.memory * 1024,
+                     "available_bytes", (json_int_t)available_bytes(), "cpus", (int)info.cpus,
+                     "hugepages", free_pages(connection));
+}
+
+/* ---- networks and volumes ---- */
+
+json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+
+    if (!connection)
+        return NULL;
+    virNetworkPtr network = virNetworkLookupByName(connection, name);
+    if (!network)
+        return json_object();
+    char *text = virNetworkGetXMLDesc(network, 0);
+    gboolean active = virNetworkIsActive(network) == 1;
+    virNetworkFree(network);
+    g_autoptr(LpmXml) xml = text ? lpm_xml_parse(text, error) : NULL;
+    free(text);
+    if (!xml)
+        return json_object();
+    g_autofree char *bridge = lpm_xml_text(xml, NULL, "bridge/@name");
+    g_autofree char *forward = lpm_xml_text(xml, NULL, "forward/@mode");
+    return json_pack("{s:s, s:s, s:b}", "bridge", bridge, "forward",
+                     *forward ? forward : "isolated", "active", active);
+}
+
+char *lpm_host_volume_path(struct lpm_host *host, const char *pool_name, const char *volume_name)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, NULL);
+    virStoragePoolPtr pool = connection ? virStoragePoolLookupByName(connection, pool_name) : NULL;
+    virStorageVolPtr volume = pool ? virStorageVolLookupByName(pool, volume_name) : NULL;
+    char *found = volume ? virStorageVolGetPath(volume) : NULL;
+    char *path = g_strdup(found);
+
+    free(found);
+    if (volume)
+        virStorageVolFree(volume);
+    if (pool)
+        virStoragePoolFree(pool);
+    return path;
+}

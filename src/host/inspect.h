@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * What the checks before a migration ask of libvirt: questions only, nothing is changed. Answers
+ * are JSON, since most of them travel to the other host. All functions may be called from any
+ * thread and block for the time of a few libvirt calls; each opens a connection of its own, so that
+ * many may run at once (libvirtd serves five requests of a connection at a time).
+ */
+#ifndef LPM_HOST_INSPECT_H
+#define LPM_HOST_INSPECT_H
+
+#include "host/host.h"
+
+/* Everything of a partition that a check looks at:
+ * {name, uuid, id or null, state, reason, persistent, memory_bytes, vcpus, arch, machine,
+ *  hypervisor, emulator, cpu_mode, cpu_xml, os_files: [{role, path}],
+ *  disks: [{target, bus, type, device, driver, cache, readonly, shareable, path, pool, volume,
+ *           protocol, name, address, port, socket, initiator, auth, reservations, backing}],
+ *  adapters: [{mac, type, model, bridge, network, device, mode, mtu, vlan, port, team}],
+ *  hostdevs, filesystems, shmems, graphics, consoles, channels, redirections, tpms, ...,
+ *  hugepages: [{size}], job, block_jobs: [disk], snapshots, checkpoints}
+ * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither
+ * a name nor a UUID here. */
+json_t *lpm_host_model(struct lpm_host *host, const char *name, GError **error);
+
+/* Array of {name, uuid, active, macs: [...]}: all partitions, running or only defined. */
+json_t *lpm_host_definitions(struct lpm_host *host, GError **error);
+
+/* What this host's QEMU can be: of a partition's {arch, machine, hypervisor, emulator} in `model`.
+ * {emulator, known (machine type and kind of virtualisation), cause, vcpus_max, cpu_xml (the host's
+ *  own processor, of passthrough)}. */
+json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error);
+
+/* Compares a processor's description with what this host can give, as libvirt and QEMU see it:
+ * {result: "identical", "superset", "incompatible" or "unknown", cause}. */
+json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const char *cpu_xml,
+                             GError **error);
+
+/* {total_bytes, available_bytes, cpus, hugepages: [{size, free, total}]}. */
+json_t *lpm_host_room(struct lpm_host *host, GError **error);
+
+/* The bridge behind libvirt's network `name`, and how it forwards: {bridge, forward, active};
+ * {} when there is no such network. */
+json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error);
+
+/* The path of a volume of a storage pool, a new string; NULL if there is no such. */
+char *lpm_host_volume_path(struct lpm_host *host, const char *pool, const char *volume);
+
+#endif

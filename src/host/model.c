@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* A partition's description, reduced to what checks look at. */
+#include "host/host-internal.h"
+#include "host/inspect.h"
+#include "host/xml.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct lpm_xml_member root_members[] = {
+    {"vcpus", "vcpu", LPM_XML_INT},
+    {"arch", "os/type/@arch", LPM_XML_TEXT},
+    {"machine", "os/type/@machine", LPM_XML_TEXT},
+    {"hypervisor", "@type", LPM_XML_TEXT},
+    {"emulator", "devices/emulator", LPM_XML_TEXT},
+    {"cpu_mode", "cpu/@mode", LPM_XML_TEXT},
+    {"cpu_check", "cpu/@check", LPM_XML_TEXT},
+    {"memory_kib", "memory", LPM_XML_INT},
+    {"locked", "memoryBacking/locked", LPM_XML_FLAG},
+    {"nvram", "os/nvram", LPM_XML_TEXT},
+    {"numa_nodes", "numatune/memory/@nodeset", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+static const struct lpm_xml_member disk_members[] = {
+    {"target", "target/@dev", LPM_XML_TEXT},
+    {"bus", "target/@bus", LPM_XML_TEXT},
+    {"type", "@type", LPM_XML_TEXT},
+    {"device", "@device", LPM_XML_TEXT},
+    {"format", "driver/@type", LPM_XML_TEXT},
+    {"cache", "driver/@cache", LPM_XML_TEXT},
+    {"readonly", "readonly", LPM_XML_FLAG},
+    {"shareable", "shareable", LPM_XML_FLAG},
+    {"path", "source/@file|source/@dev|source/@dir", LPM_XML_TEXT},
+    {"pool", "source/@pool", LPM_XML_TEXT},
+    {"volume", "source/@volume", LPM_XML_TEXT},
+    {"protocol", "source/@protocol", LPM_XML_TEXT},
+    {"name", "source/@name", LPM_XML_TEXT},
+    {"address", "source/host/@name", LPM_XML_TEXT},
+    {"port", "source/host/@port", LPM_XML_TEXT},
+    {"socket", "source/host/@socket", LPM_XML_TEXT},
+    {"initiator", "source/initiator/iqn/@name", LPM_XML_TEXT},
+    {"auth", "source/auth|auth", LPM_XML_FLAG},
+    {"reservations", "source/reservations", LPM_XML_FLAG},
+    {"backing", "backingStore/source", LPM_XML_FLAG},
+    {"mirror", "mirror", LPM_XML_FLAG},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+static const struct lpm_xml_member adapter_members[] = {
+    {"mac", "mac/@address", LPM_XML_TEXT},        {"type", "@type", LPM_XML_TEXT},
+    {"model", "model/@type", LPM_XML_TEXT},       {"bridge", "source/@bridge", LPM_XML_TEXT},
+    {"network", "source/@network", LPM_XML_TEXT}, {"device", "source/@dev", LPM_XML_TEXT},
+    {"mode", "source/@mode", LPM_XML_TEXT},       {"path", "source/@path", LPM_XML_TEXT},
+    {"tap", "target/@dev", LPM_XML_TEXT},         {"mtu", "mtu/@size", LPM_XML_INT},
+    {"vlan", "vlan/tag/@id", LPM_XML_INT},        {"port", "virtualport/@type", LPM_XML_TEXT},
+    {"team", "teaming/@type", LPM_XML_TEXT},      {NULL, NULL, LPM_XML_TEXT},
+};
+
+/* Devices that only some partitions have; each list has the same few members. */
+static const struct lpm_xml_member device_members[] = {
+    {"type", "@type|@model|model/@type", LPM_XML_TEXT},
+    {"mode", "@mode", LPM_XML_TEXT},
+    {"name", "@name|alias/@name|target/@name", LPM_XML_TEXT},
+    {"driver", "driver/@type", LPM_XML_TEXT},
+    {"backend", "backend/@type", LPM_XML_TEXT},
+    {"path", "source/@path|source/@dir|backend/device/@path|backend/source/@path", LPM_XML_TEXT},
+    {"source_mode", "source/@mode", LPM_XML_TEXT},
+    {"listen", "listen/@address|@listen", LPM_XML_TEXT},
+    {"listen_type", "listen/@type", LPM_XML_TEXT},
+    {"listen_network", "listen/@network", LPM_XML_TEXT},
+    {"socket", "listen/@socket|@socket", LPM_XML_TEXT},
+    {"target", "target/@name", LPM_XML_TEXT},
+    {"state", "target/@state", LPM_XML_TEXT},
+    {"team", "teaming/@type", LPM_XML_TEXT},
+    {"log", "log/@file", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+static const struct {
+    const char *member, *path;
+} device_lists[] = {
+    {"hostdevs", "devices/hostdev"},
+    {"filesystems", "devices/filesystem"},
+    {"shmems", "devices/shmem"},
+    {"graphics", "devices/graphics"},
+    {"consoles", "devices/serial|devices/parallel"},
+    {"channels", "devices/channel"},
+    {"redirections", "devices/redirdev"},
+    {"tpms", "devices/tpm"},
+    {"smartcards", "devices/smartcard"},
+    {"nvdimms", "devices/memory[@model='nvdimm' or @model='virtio-pmem']"},
+    {"vsocks", "devices/vsock"},
+};
+
+static const struct lpm_xml_member page_members[] = {
+    {"size", "@size", LPM_XML_INT},
+    {"unit", "@unit", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+/* What the machine starts from: files that QEMU opens on the target too. */
+static json_t *os_files(LpmXml *xml)
+{
+    static const char *const roles[] = {"kernel", "initrd", "dtb", "loader"};
+    json_t *list = json_array();
+
+    for (gsize i = 0; i < G_N_ELEMENTS(roles); i++) {
+        g_autofree char *at = g_strdup_printf("os/%s", roles[i]);
+        g_autofree char *path = lpm_xml_text(xml, NULL, at);
+
+        if (*path)
+            json_array_append_new(list, json_pack("{s:s, s:s}", "role", roles[i], "path", path));
+    }
+    return list;
+}
+
+/* The description's page sizes are KiB unless they say otherwise. */
+static json_t *hugepages(LpmXml *xml)
+{
+    static const struct {
+        const char *unit;
+        json_int_t bytes;
+    } units[] = {{"KiB", 1 << 10}, {"K", 1 << 10}, {"MiB", 1 << 20}, {"M", 1 << 20},
+                 {"GiB", 1 << 30}, {"G", 1 << 30}, {"b", 1},         {"bytes", 1}};
+    json_t *list = lpm_xml_list(xml, "memoryBacking/hugepages/page", page_members), *page;
+    size_t i;
+
+    if (!json_array_size(list) && lpm_xml_has(xml, NULL, "memoryBacking/hugepages"))
+        json_array_append_new(list, json_pack("{s:i}", "size", 0)); /* the host's default size */
+    json_array_foreach (list, i, page) {
+        const char *unit = json_string_value(json_object_get(page, "unit"));
+        json_int_t size = json_integer_value(json_object_get(page, "size")), factor = 1 << 10;
+
+        for (gsize k = 0; unit && k < G_N_ELEMENTS(units); k++) {
+            if (strcmp(units[k].unit, unit) == 0)
+                factor = units[k].bytes;
+        }
+        json_object_set_new(page, "size", json_integer(size * factor));
+        json_object_del(page, "unit");
+    }
+    return list;
+}
+
+static void add_description(LpmXml *xml, json_t *model)
+{
+    g_autofree char *cpu = lpm_xml_source(xml, "cpu");
+    json_t *root = lpm_xml_object(xml, NULL, root_members);
+    json_int_t kib = json_integer_value(json_object_get(root, "memory_kib"));
+
+    json_object_update(model, root);
+    json_decref(root);
+    json_object_set_new(model, "memory_bytes", json_integer(kib * 1024));
+    json_object_del(model, "memory_kib");
+    if (*cpu)
+        json_object_set_new(model, "cpu_xml", json_string(cpu));
+    json_object_set_new(model, "os_files", os_files(xml));
+    json_object_set_new(model, "hugepages", hugepages(xml));
+    json_object_set_new(model, "disks", lpm_xml_list(xml, "devices/disk", disk_members));
+    json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));
+    for (gsize i = 0; i < G_N_ELEMENTS(device_lists); i++)
+        json_object_set_new(model, device_lists[i].member,
+                            lpm_xml_list(xml, device_lists[i].path, device_members));
+}
+
+static const char *state_word(int state)
+{
+    switch (state) {
+    case VIR_DOMAIN_RUNNING:
+    case VIR_DOMAIN_BLOCKED:
+        return "running";
+    case VIR_DOMAIN_PAUSED:
+        return "paused";
+    case VIR_DOMAIN_SHUTDOWN:
+        return "shutting down";
+    case VIR_DOMAIN_SHUTOFF:
+        return "not activated";
+    case VIR_DOMAIN_CRASHED:
+        return "crashed";
+    case VIR_DOMAIN_PMSUSPENDED:
+        return "suspended by its guest";
+    default:
+        return "in an unknown state";
+    }
+}
+
+/* A panicked guest whose on_crash is `preserve` is paused, or crashed, for that reason. */
+static void add_state(virDomainPtr domain, json_t *model)
+{
+    int state = 0, reason = 0;
+    virDomainJobInfo job = {0};
+
+    virDomainGetState(domain, &state, &reason, 0);
+    const char *word = state_word(state);
+    if (state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_CRASHED)
+        word = "crashed";
+    json_object_set_new(model, "state", json_string(word));
+    json_object_set_new(
+        model, "io_error",
+        json_boolean(state == VIR_DOMAIN_PAUSED && reason == VIR_DOMAIN_PAUSED_IOERROR));
+    json_object_set_new(model, "job",
+                        json_boolean(virDomainGetJobInfo(domain, &job) == 0 &&
+                                     job.type != VIR_DOMAIN_JOB_NONE &&
+                                     job.type != VIR_DOMAIN_JOB_COMPLETED));
+    json_object_set_new(model, "snapshots", json_integer(virDomainSnapshotNum(domain, 0)));
+    json_object_set_new(model, "checkpoints",
+                        json_integer(virDomainListAllCheckpoints(domain, NULL, 0)));
+}
+
+static void add_block_jobs(virDomainPtr domain, json_t *model)
+{
+    json_t *jobs = json_array(), *disk;
+    size_t i;
+
+    json_array_foreach (json_object_get(model, "disks"), i, disk) {
+        const char *target = json_string_value(json_object_get(disk, "target"));
+        virDomainBlockJobInfo info;
+
+        if (target && virDomainGetBlockJobInfo(domain, target, &info, 0) == 1)
+            json_array_append_new(jobs, json_string(target));
+    }
+    json_object_set_new(model, "block_jobs", jobs);
+}
+
+static json_t *describe(virDomainPtr domain, GError **error)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+    unsigned int id = virDomainGetID(domain);
+    char *text = virDomainGetXMLDesc(domain, 0);
+
+    if (!text) {
+        lpm_host_fail(error, "describing the partition");
+        return NULL;
+    }
+    g_autoptr(LpmXml) xml = lpm_xml_parse(text, error);
+    free(text);
+    if (!xml)
+        return NULL;
+    virDomainGetUUIDString(domain, uuid);
+    json_t *model =
+        json_pack("{s:s, s:s, s:o, s:b}", "name", virDomainGetName(domain), "uuid", uuid, "id",
+                  id == (unsigned int)-1 ? json_null() : json_integer((json_int_t)id), "persistent",
+                  virDomainIsPersistent(domain) == 1);
+    add_description(xml, model);
+    add_state(domain, model);
+    if (id != (unsigned int)-1)
+        add_block_jobs(domain, model);
+    return model;
+}
+
+json_t *lpm_host_model(struct lpm_host *host, const char *name, GError **error)
+{
+    lpm_auto_connect connection = lpm_host_connect(host, error);
+    lpm_auto_domain domain = connection ? lpm_host_lookup(connection, name) : NULL;
+
+    if (!connection)
+        return NULL;
+    if (!domain) {
+        lpm_fail(error, LPM_E_PARTITION_NOT_FOUND, "no partition '%s' on %s", name,
+                 host->config->name);
+        return NULL;
+    }
+    return describe(domain, error);
+}
