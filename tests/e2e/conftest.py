@@ -17,6 +17,10 @@ from lab.scenario import Scenario  # noqa: E402
 LOG_LINES = 25
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: half a minute or more; '-m \"not slow\"' leaves it out")
+
+
 @pytest.fixture(scope="module")
 def lab(request):
     """Two managed systems with lpmd, named after the module (test_stop.py: lab 'stop') and this
