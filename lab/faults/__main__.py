@@ -28,6 +28,7 @@ def parse():
     parser.add_argument("--list", action="store_true", help="only describe the trials")
     parser.add_argument("--replay", type=int, metavar="TRIAL", help="one trial, by its seed")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
+    parser.add_argument("--verbose", action="store_true", help="a timeline of good trials too")
     parser.add_argument("--update", action="store_true", help="put the outcome into docs/faults.md")
     parser.add_argument("--build", help="build folder with -Dfault_points=true")
     args = parser.parse_args()
@@ -64,7 +65,8 @@ def main():
         tally = results.Tally(args.seed)
         for record in workers.run(job, plans, args.labs):
             tally.add(record)
-            print(results.line(record, tally.count, len(plans)), file=sys.stderr, flush=True)
+            print(results.line(record, tally.count, len(plans), args.verbose),
+                  file=sys.stderr, flush=True)
     except LabError as error:
         print(f"faults: {error}", file=sys.stderr)
         return 2

@@ -16,11 +16,12 @@ import socket
 import time
 
 from lab import guest, host, lpmd, proc, updown
+from lab.faults.observe import Observer
 from lab.proc import LabError
 from lab.scenario import Scenario
 
 PARTITION = "tiny"
-GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0"}
+GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0", "watch": True}
 JOURNAL_BYTES = 12 << 20
 FINAL = ("done", "failed", "stopped")
 DAEMONS = ("lpmd", "libvirtd")
@@ -41,7 +42,7 @@ class Ground(Scenario):
 
     def __init__(self, name, build=None, keep=False):
         super().__init__(name, build=build, keep=keep, with_lpmd=False)
-        self.ledger = None
+        self.ledger, self.observer = None, None
 
     def __enter__(self):
         super().__enter__()
@@ -50,7 +51,9 @@ class Ground(Scenario):
                 self._make_journal_disk(where)
                 lpmd.start(self.lab, self.state, where)
             lpmd.pair_all(self.lab, self.state)
+            self.observer = Observer(self).start()
             self.add_guest(PARTITION, **GUEST)
+            self._first_move()
             self.begin_clients()
         except BaseException:
             self.__exit__()
@@ -58,11 +61,19 @@ class Ground(Scenario):
         return self
 
     def __exit__(self, *exception):
+        if self.observer:
+            self.observer.stop()
         super().__exit__(*exception)
         if not self.keep:
             for where in self.state["hosts"]:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._image(where))
+
+    def _first_move(self):
+        """The hosts measure each other's clocks once: no later migration is slower than the next."""
+        code, document = self.lpm("alpha", "migrate", PARTITION, "--to", "beta", timeout=60)
+        if code != 0:
+            raise LabError(f"the first migration of a new lab failed: {document.get('error')}")
 
     # ---- the journal's file system ----
 
@@ -153,6 +164,12 @@ class Ground(Scenario):
         except (FileNotFoundError, ValueError):
             return []
         return [pid] if proc.start_time(pid) is not None else []
+
+    def has_movers(self, where):
+        try:
+            return bool(os.listdir(self.path(where, "/run/lpm/mover")))
+        except FileNotFoundError:
+            return False
 
     def _movers(self, where, side):
         """By the sockets in the host's run folder and the command line that names the same id."""

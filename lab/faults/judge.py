@@ -3,28 +3,24 @@
 
 """What is asserted after a trial.
 
-Facts come from processes, libvirt, the disk and the clients; then lpm is asked and must agree with
-them; then the next migration must work.
+Facts come from the checker, which knows nothing of lpm; then lpm is asked and must agree with them;
+then the next migration must work.
 """
 
-import os
-
-from lab import proc
-from lab.faults import trial
+from lab.faults import checker, trial
 from lab.faults.ground import FINAL, PARTITION, NoAnswer, other
 from lab.proc import LabError
 
-RUNS_S = 15   # until libvirt says that one copy runs, after the migration has ended
-CLEAN_S = 15  # until nothing is left over
+CLEAN_S = 15  # from the migration's end until one copy runs and nothing is left over
 
 
 def judge(ground, out, faults):
     """Adds what is wrong to out.failures; True when the ground can be used for another trial."""
-    if not trial.settle(ground, out):
-        return False
+    settled = trial.settle(ground, out)
     may_end = any(f.may_end_guest() and i.applied for f, i in zip(faults, out.injections))
-    where = _await_one(ground, out, may_end)
-    _leftovers(ground, out)
+    where = _facts(ground, out, may_end, settled)
+    if not settled:
+        return False
     _what_lpm_says(ground, out, where)
     if where is None:
         where = _begin_anew(ground, out, may_end)
@@ -32,43 +28,25 @@ def judge(ground, out, faults):
         return False
     _next(ground, out, where)
     _clients(ground, out, may_end)
+    ground.observer.forget(out.begin_us)
     return not out.failures
 
 
-def _await_one(ground, out, may_end):
-    """The host of the one running copy; None when there is none and that may be."""
-    def looked():
-        places = ground.places(PARTITION)
-        if len([p for p in places if p[1] == "running"]) == 1 and len(places) == 1:
-            return True
-        return may_end and len(places) <= 1 and not any(p[1] == "running" for p in places) and \
-            not any(ground.pids("qemu", w, "") for w in ground.state["hosts"])
-    try:
-        proc.wait_until("one copy to run", looked, RUNS_S, 0.1)
-    except LabError:
-        places = ground.places(PARTITION)
-        running = [w for w, state in places if state == "running"]
-        out.fail("double" if len(running) > 1 else "none" if not running else "leftover",
-                 f"{RUNS_S} s after the end libvirt shows {places}")
-        return running[0] if len(running) == 1 else None
-    return ground.home()
-
-
-def left(ground):
-    found = [f"mover process {pid}" for pid in ground.mover_processes()]
-    for where in ground.state["hosts"]:
-        for folder in ("/run/lpm/mover", "/run/libvirt/lpm"):
-            path = ground.path(where, folder)
-            found += [f"{where}:{folder}/{n}" for n in os.listdir(path)] \
-                if os.path.isdir(path) else []
-    return found
-
-
-def _leftovers(ground, out):
-    try:
-        proc.wait_until("both hosts to be clean", lambda: not left(ground), CLEAN_S, 0.05)
-    except LabError:
-        out.fail("leftover", f"left over: {', '.join(left(ground))}")
+def _facts(ground, out, may_end, settled):
+    """What the checker sees; the host of the one running copy."""
+    verdict = checker.check(ground, PARTITION, ground.observer, None, allow_zero=may_end,
+                            since_us=out.begin_us, settle_s=CLEAN_S if settled else 0)
+    for overlap in verdict.double_runs:
+        out.fail("double", f"two copies ran at once: {overlap}")
+    for unsafe in verdict.unsafe_starts:
+        out.fail("double", f"started beside a copy that could run: {unsafe}")
+    if not settled:
+        return None
+    if verdict.leftovers:
+        out.fail("leftover", "; ".join(verdict.leftovers))
+    for note in verdict.notes:
+        out.fail("wrong", note)
+    return verdict.running_on[0] if len(verdict.running_on) == 1 else None
 
 
 def _what_lpm_says(ground, out, where):
@@ -114,12 +92,14 @@ def _recover_agrees(ground, out, where):
 
 
 def _begin_anew(ground, out, may_end):
-    """After QEMU was killed: the clients' journal against the disk first, then a new start."""
+    """After QEMU was killed: the clients' journal against the whole disk, then a new start."""
     if not may_end:
         return None
     out.notes.append("the partition ended with its QEMU")
     try:
-        _clients(ground, out, may_end, begin=False)
+        disk = ground.end_clients()["disk_check"]
+        if disk["lost"] or disk["doubled"] or disk["corrupt"] or disk["chain_breaks"]:
+            out.fail("lost", f"the disk after the partition's end: {disk}")
         where = ground.start_partition()
     except LabError as error:
         out.fail("none", f"it could not be started again: {error}")
@@ -145,29 +125,18 @@ def _next(ground, out, where):
                          f"{ground.places(PARTITION)}")
 
 
-def _clients(ground, out, may_end, begin=True):
-    """What the clients were told is on the disk once, and in memory."""
-    try:
-        report = ground.end_clients() if ground.ledger else None
-    except LabError as error:
-        out.fail("clients", str(error))
-        report = None
-    if report:
-        _judge_report(out, report, may_end)
-    if begin:
-        ground.begin_clients()
-
-
-def _judge_report(out, report, may_end):
-    disk = report["disk_check"]
-    for kind in ("lost", "doubled"):
-        count = max(report[kind] or 0, disk[kind])
+def _clients(ground, out, may_end):
+    """What the clients were told is on the disk once, and the service's memory is whole; nothing
+    was left over by the migration after the trial either."""
+    verdict = checker.check(ground, PARTITION, ground.observer, ground.ledger, memory=True,
+                            since_us=out.begin_us, settle_s=CLEAN_S)
+    for kind, count in (("lost", verdict.lost), ("doubled", verdict.doubled),
+                        ("lost", verdict.corrupt)):
         if count:
-            out.fail(kind, f"{count} acknowledged writes {kind}")
-    if disk["corrupt"] or disk["chain_breaks"]:
-        out.fail("lost", f"the disk: {disk}")
-    if may_end:
-        return  # its connections ended with it, and its memory is another
-    if report["resets"] or not report["verified"] or not report["memory_ok"] or report["refused"]:
-        out.fail("clients", "; ".join(f"{k} {report[k]}" for k in (
-            "resets", "verified", "memory_ok", "refused", "errors")))
+            out.fail(kind, f"{count} writes {kind} or damaged")
+    if verdict.resets and not may_end:
+        out.fail("clients", f"{verdict.resets} connections were reset")
+    for text in verdict.leftovers + verdict.notes:
+        out.fail("next", f"after the next migration: {text}")
+    if ground.ledger.process.poll() is not None:
+        out.fail("clients", "the clients have ended")

@@ -14,7 +14,8 @@ import random
 from lab.faults import actions
 
 RUN = 1_000_000
-EXPECTED_S = 1.1  # how long a migration of the partition lasts, for random instants
+EXPECTED_S = 0.9  # how long a migration of the partition lasts from its movers' start on
+EARLY_S = 0.2     # random instants begin so long before
 RANDOM = "random"
 SECOND_FAULT = 0.2  # of the trials
 
@@ -91,14 +92,15 @@ def road_to(point):
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One fault. `instant` is a fault point's name, or seconds since the migration began."""
+    """One fault. `instant` is a fault point's name, or seconds since the source's mover was there,
+    or, negative, seconds since the migration was asked for."""
     fault: str
     instant: object
     seconds: float  # until it is healed
     hold: float     # how long after the fault a fault point is released
 
     def text(self):
-        at = self.instant if isinstance(self.instant, str) else f"{self.instant:.3f}s"
+        at = self.instant if isinstance(self.instant, str) else f"{self.instant:+.3f}s"
         return f"{self.fault}@{at}"
 
 
@@ -177,7 +179,7 @@ def _draw(rng, seed, fault, column, points, post_copy):
     steps = []
     mode = rng.choice(("never", "never", "now", "auto")) if post_copy else "never"
     if column == RANDOM:
-        steps.append(_step(rng, fault, round(rng.uniform(0, EXPECTED_S), 3)))
+        steps.append(_step(rng, fault, round(rng.uniform(-EARLY_S, EXPECTED_S), 3)))
     else:
         point = rng.choice(_instants(points, column))
         road = road_to(point)
@@ -198,5 +200,5 @@ def _second(rng, points, first):
              and p != first.instant]
     if isinstance(first.instant, str) and rng.random() < 0.6:
         return _step(rng, fault, rng.choice(usual))
-    start = first.instant if not isinstance(first.instant, str) else 0.3
+    start = 0.3 if isinstance(first.instant, str) else max(0, first.instant)
     return _step(rng, fault, round(rng.uniform(start, start + EXPECTED_S), 3))

@@ -37,7 +37,7 @@ class Tally:
                 "by_fault": dict(sorted(by_fault.items()))}
 
 
-def line(record, number, total):
+def line(record, number, total, verbose=False):
     """One line per trial, and what stands below a failure."""
     at = "; ".join(f"{i['fault']} in {i['state']}" if i["applied"] else
                    f"{i['fault']} {'had no victim' if i['reached'] else 'not reached'}"
@@ -48,6 +48,7 @@ def line(record, number, total):
     if record["failures"]:
         text += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
         text += f"\n  replay: ./run faults --replay {record['seed']}"
+    if record["failures"] or verbose:
         text += "".join(f"\n    {entry}" for entry in record["timeline"])
     return text
 

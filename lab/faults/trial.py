@@ -63,7 +63,7 @@ class Trial:
         self.todo, self.order = [], itertools.count()  # heap of (due, order, function)
         self.faults = [actions.make(ground, s.fault, self.hosts, s.seconds) for s in what.steps]
         self.out.injections = [Injection(s) for s in what.steps]
-        self.call = None
+        self.call, self.movers_since = None, 0.0
 
     # ---- the loop ----
 
@@ -115,7 +115,11 @@ class Trial:
     def _has_come(self, step, now):
         if isinstance(step.instant, str):
             return self.ground.reached(self._host_of(step), step.instant)
-        return now - self.began >= step.instant
+        if step.instant < 0:
+            return now - self.began >= -step.instant
+        if not self.movers_since and self.ground.has_movers(self.out.source):
+            self.movers_since = now
+        return bool(self.movers_since) and now - self.movers_since >= step.instant
 
     def _unreached(self, waiting):
         for injection, _ in waiting:
@@ -124,8 +128,8 @@ class Trial:
         waiting.clear()
 
     def _over(self, waiting):
-        """Whether no fault point can be reached any more; times always come."""
-        if any(not isinstance(i.step.instant, str) for i, _ in waiting):
+        """Whether no fault point can be reached any more, nor any instant after the movers' start."""
+        if any(not isinstance(i.step.instant, str) and self.movers_since for i, _ in waiting):
             return False
         if self.call.poll() not in (None, 0):
             return True
@@ -202,12 +206,11 @@ def settle(ground, out, seconds=SETTLE_S):
     for what, where in dead:
         out.fail("died", f"{what} of {where} has ended by itself")
         ground.start_daemon(what, where)
-    end = time.monotonic() + seconds
     try:
         ground.await_daemons()
         proc.wait_until("the migration to end", lambda: _none_active(ground), seconds, 0.02)
     except LabError as error:
-        if not _recover_all(ground, out, max(1.0, end - time.monotonic())):
+        if not _recover_all(ground, out, 5):
             out.fail("unsettled", f"{error}; {_states(ground)}")
             return False
     return True
@@ -221,7 +224,7 @@ def _none_active(ground):
 
 
 def _recover_all(ground, out, seconds):
-    answers = {w: ground.lpm_timed(w, "recover", "--all") for w in ground.state["hosts"]}
+    answers = {w: ground.lpm_timed(w, "recover", "--all", timeout=15) for w in ground.state["hosts"]}
     out.notes.append(f"lpm recover --all: { {w: a[0] for w, a in answers.items()} }")
     try:
         proc.wait_until("recovery to end", lambda: _none_active(ground), seconds, 0.05)

@@ -147,7 +147,7 @@ def _one_trial(ground, p):
         out.fail("engine", traceback.format_exc())
     if out.failures:
         usable = False
-        lines = journals.timeline(ground, out)
+    lines = journals.timeline(ground, out)
     actions.clear(ground)
     return _record(out, lines, time.monotonic() - begin), usable
 
