@@ -124,8 +124,7 @@ static void judge_words(const struct pair *pair, const char *word)
     const char *serial_b = lpm_fact(pair->there, "serial");
 
     if (!json_equal(a, b) || strcmp(serial_a, serial_b) != 0 ||
-        !json_equal(json_object_get(pair->here, "partition"),
-                    json_object_get(pair->there, "partition"))) {
+        lpm_fact_int(pair->here, "partition") != lpm_fact_int(pair->there, "partition")) {
         lpm_find(judgement, LPM_E_DISK_DIFFERS,
                  "%s: %s is %s (serial %s) on %s and %s (serial %s) on %s", pair->target,
                  lpm_fact(pair->there, "at"), shown(pair->here, word), serial_a,

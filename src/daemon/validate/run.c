@@ -125,6 +125,18 @@ static json_t *run_source(struct lpm_validation *validation)
     return report;
 }
 
+/* What only the partition's own host can add for both sides to look at. */
+static void complete_model(struct lpm_daemon *daemon, json_t *model)
+{
+    json_t *own = lpm_host_abilities(daemon->host, model, NULL);
+    json_t *cpu = json_object_get(own, "cpu_xml");
+
+    if (cpu)
+        json_object_set(model, "host_cpu_xml", cpu);
+    json_decref(own);
+    lpm_networks_note_mtu(daemon, model);
+}
+
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
                      gboolean for_migration, GError **error)
 {
@@ -141,7 +153,7 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
         json_decref(model);
         return NULL;
     }
-    lpm_networks_note_mtu(daemon, model);
+    complete_model(daemon, model);
     set_nonce(&validation);
     json_t *report = run_source(&validation);
     clear(&validation);

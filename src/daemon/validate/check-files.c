@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * Files that each host has a copy of: media in drives that cannot be written, firmware, and a
+ * kernel that the machine is started from (R2.2). QEMU opens them on the target before anything has
+ * been copied, so they must be there; compared by content.
+ */
+#include "daemon/validate/checks.h"
+#include "host/disk-identity.h"
+
+#include <string.h>
+
+static void add(json_t *files, const char *role, const char *path)
+{
+    json_t *facts;
+
+    if (json_array_size(files) >= LPM_DEVICES_MAX)
+        return;
+    facts = lpm_file_identity(path);
+    json_object_set_new(facts, "role", json_string(role));
+    json_array_append_new(files, facts);
+}
+
+json_t *lpm_gather_files(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
+{
+    const json_t *model = validation->model, *entry;
+    json_t *files = json_array();
+    size_t i;
+
+    json_array_foreach (json_object_get(model, "os_files"), i, entry)
+        add(files, lpm_fact(entry, "role"), lpm_fact(entry, "path"));
+    json_array_foreach (json_object_get(model, "disks"), i, entry) {
+        if (lpm_fact_true(entry, "readonly") && *lpm_fact(entry, "path"))
+            add(files, lpm_fact(entry, "target"), lpm_fact(entry, "path"));
+    }
+    return json_pack("{s:o}", "files", files);
+}
+
+static gboolean is_boot_file(const char *role)
+{
+    return strcmp(role, "kernel") == 0 || strcmp(role, "initrd") == 0 || strcmp(role, "dtb") == 0;
+}
+
+static void judge_file(struct lpm_judgement *judgement, const json_t *here, const json_t *there)
+{
+    const char *role = lpm_fact(here, "role"), *path = lpm_fact(here, "at");
+
+    if (*lpm_fact(there, "cause"))
+        lpm_find(judgement, LPM_E_FILE_MISSING, "%s: %s on %s: %s", role, path,
+                 judgement->target_name, lpm_fact(there, "cause"));
+    else if (*lpm_fact(here, "cause"))
+        lpm_find(judgement, LPM_E_BOOT_FILE_DIFFERS, "%s: %s on %s: %s", role, path,
+                 judgement->source_name, lpm_fact(here, "cause"));
+    else if (lpm_fact_int(here, "size_bytes") != lpm_fact_int(there, "size_bytes") ||
+             strcmp(lpm_fact(here, "digest"), lpm_fact(there, "digest")) != 0)
+        lpm_find(judgement, is_boot_file(role) ? LPM_E_BOOT_FILE_DIFFERS : LPM_E_FILE_DIFFERS,
+                 "%s: %s has other content (%" G_GINT64_FORMAT " bytes on %s, %" G_GINT64_FORMAT
+                 " on %s)",
+                 role, path, lpm_fact_int(here, "size_bytes"), judgement->source_name,
+                 lpm_fact_int(there, "size_bytes"), judgement->target_name);
+}
+
+void lpm_judge_files(struct lpm_judgement *judgement)
+{
+    const json_t *here = json_object_get(judgement->source, "files"), *file;
+    const json_t *there = json_object_get(judgement->target, "files");
+    size_t i;
+
+    json_array_foreach (here, i, file)
+        judge_file(judgement, file, json_array_get(there, i));
+    if (!json_array_size(here))
+        lpm_does_not_apply(judgement);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * A session between two movers, opened for real (R2.1, R2.11): each host starts one under its own
+ * user and sandbox, the source dials the target's data port, and both prove that they know the key.
+ * Then both are told to quit. Nothing but this shows a closed port, a wrong path of the program or
+ * a user that does not exist before they stop a migration.
+ */
+#include "base/clock.h"
+#include "base/fdio.h"
+#include "daemon/data-port.h"
+#include "daemon/migration.h"
+#include "daemon/peers.h"
+#include "daemon/validate/checks.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define LIMIT_US (5 * G_USEC_PER_SEC / 2)
+#define LINGER_US (G_USEC_PER_SEC) /* the target's, for the source to see the session too */
+#define DIAL_LIMIT_S 2
+#define REDIAL_US 50000
+#define QUIT_LIMIT_MS 500
+#define BACKLOG_BYTES LPM_BACKLOG_MIN
+
+struct trial {
+    gint references; /* atomic: the run and the data port hold it */
+    struct lpm_validation *validation;
+    GMutex lock;
+    GCond changed;
+    struct lpm_mover *mover;           /* under lock; NULL before and after */
+    gboolean wanted, up, was_up, gone; /* under lock */
+    char *cause;                       /* under lock */
+};
+
+static void trial_unref(gpointer pointer)
+{
+    struct trial *trial = pointer;
+
+    if (!g_atomic_int_dec_and_test(&trial->references))
+        return;
+    g_mutex_clear(&trial->lock);
+    g_cond_clear(&trial->changed);
+    g_free(trial->cause);
+    g_free(trial);
+}
+
+static void note_cause(struct trial *trial, const char *cause)
+{
+    if (!cause)
+        return;
+    g_free(trial->cause);
+    trial->cause = g_strdup(cause);
+}
+
+static void on_event(const LpmMoverEvent *event, void *user)
+{
+    struct trial *trial = user;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&trial->lock);
+
+    if (!event) {
+        trial->gone = TRUE;
+    } else if (event->type == LPM_MOVER_NEED && event->need == LPM_NEED_LINK) {
+        trial->wanted = TRUE;
+    } else if (event->type == LPM_MOVER_LINK) {
+        trial->up = event->link_up;
+        trial->was_up = trial->was_up || event->link_up;
+        note_cause(trial, event->link_up ? NULL : event->cause);
+    } else if (event->type == LPM_MOVER_FAILED) {
+        trial->gone = TRUE;
+        note_cause(trial, event->cause);
+    }
+    g_cond_broadcast(&trial->changed);
+}
+
+/* The source's mover arrived on the data port. */
+static void on_connection(int fd, const char *from G_GNUC_UNUSED, void *user)
+{
+    struct trial *trial = user;
+
+    g_mutex_lock(&trial->lock);
+    if (trial->mover) {
+        lpm_mover_send_link(lpm_mover_lock(trial->mover), TRUE, fd, NULL);
+        lpm_mover_unlock(trial->mover);
+    }
+    g_mutex_unlock(&trial->lock);
+    close(fd);
+}
+
+static gboolean start(struct trial *trial, const char *id, GError **error)
+{
+    const struct lpm_validation *validation = trial->validation;
+    const LpmConfig *config = validation->daemon->config;
+    LpmMoverStart start = {.side = validation->side,
+                           .backlog_bytes = BACKLOG_BYTES,
+                           .compression = config->compression,
+                           .compression_level = config->compression_level,
+                           .migration = id,
+                           .partition = lpm_fact(validation->model, "name")};
+    struct lpm_mover *mover = lpm_mover_spawn(config, id, validation->side, on_event, trial, error);
+
+    if (!mover)
+        return FALSE;
+    memcpy(start.session, validation->session, sizeof(start.session));
+    memcpy(start.psk, validation->psk, sizeof(start.psk));
+    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
+    lpm_mover_unlock(mover);
+    explicit_bzero(&start, sizeof(start));
+    g_mutex_lock(&trial->lock);
+    trial->mover = mover;
+    g_mutex_unlock(&trial->lock);
+    return ok;
+}
+
+static void stop(struct trial *trial)
+{
+    g_mutex_lock(&trial->lock);
+    struct lpm_mover *mover = g_steal_pointer(&trial->mover);
+    g_mutex_unlock(&trial->lock);
+    if (mover) {
+        lpm_mover_quit(mover, QUIT_LIMIT_MS);
+        lpm_mover_free(mover);
+    }
+}
+
+/* One connection to the target's data port, for the mover to use. */
+static void dial(struct trial *trial)
+{
+    const struct lpm_validation *validation = trial->validation;
+    g_autoptr(GError) error = NULL;
+    g_autoptr(LpmPeer) peer = lpm_peers_get(validation->daemon->peers, validation->peer, &error);
+    lpm_autofd fd = peer ? lpm_dial_session(peer, validation->session, DIAL_LIMIT_S, &error) : -1;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&trial->lock);
+
+    if (fd >= 0 && trial->mover) {
+        lpm_mover_send_link(lpm_mover_lock(trial->mover), FALSE, fd, &error);
+        lpm_mover_unlock(trial->mover);
+        trial->wanted = FALSE;
+    }
+    if (error)
+        note_cause(trial, error->message);
+}
+
+/* The target may not have registered the session yet and close the first connections. */
+static void try_source(struct trial *trial)
+{
+    gint64 end = g_get_monotonic_time() + LIMIT_US;
+
+    g_mutex_lock(&trial->lock);
+    while (!trial->up && !trial->gone && g_get_monotonic_time() < end) {
+        if (trial->wanted) {
+            g_mutex_unlock(&trial->lock);
+            dial(trial);
+            g_mutex_lock(&trial->lock);
+        }
+        if (!trial->up)
+            g_cond_wait_until(&trial->changed, &trial->lock, g_get_monotonic_time() + REDIAL_US);
+    }
+    g_mutex_unlock(&trial->lock);
+}
+
+/* Waits for the session, and then for the source to have seen it and to have gone. */
+static void try_target(struct trial *trial)
+{
+    gint64 end = g_get_monotonic_time() + LIMIT_US;
+
+    g_mutex_lock(&trial->lock);
+    while (!trial->was_up && !trial->gone && g_cond_wait_until(&trial->changed, &trial->lock, end))
+        continue;
+    end = g_get_monotonic_time() + LINGER_US;
+    while (trial->up && !trial->gone && g_cond_wait_until(&trial->changed, &trial->lock, end))
+        continue;
+    g_mutex_unlock(&trial->lock);
+}
+
+static json_t *facts_of(struct trial *trial, gint64 took_us)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&trial->lock);
+
+    return json_pack("{s:b, s:b, s:s?, s:I}", "started", TRUE, "connected", trial->was_up, "cause",
+                     trial->was_up ? NULL : trial->cause, "session_us", (json_int_t)took_us);
+}
+
+json_t *lpm_gather_mover(struct lpm_validation *validation, GError **error)
+{
+    gboolean target = validation->side == LPM_SIDE_TARGET;
+    struct trial *trial;
+    g_autofree char *id = g_strndup(validation->nonce_text, 12); /* the form of a migration's */
+
+    if (validation->for_migration) /* it opens its own in a moment */
+        return json_object();
+    trial = g_new0(struct trial, 1);
+    trial->references = 1;
+    trial->validation = validation;
+    g_mutex_init(&trial->lock);
+    g_cond_init(&trial->changed);
+    gint64 begin = lpm_monotonic_us();
+    gboolean ok = start(trial, id, error);
+    if (ok && target) {
+        g_atomic_int_inc(&trial->references);
+        lpm_data_port_register(validation->daemon->data_port, validation->session, on_connection,
+                               trial, trial_unref);
+        try_target(trial);
+        lpm_data_port_unregister(validation->daemon->data_port, validation->session);
+    } else if (ok) {
+        try_source(trial);
+    }
+    json_t *facts = ok ? facts_of(trial, lpm_monotonic_us() - begin) : NULL;
+    stop(trial);
+    trial_unref(trial);
+    return facts;
+}
+
+void lpm_judge_mover(struct lpm_judgement *judgement)
+{
+    const char *cause = lpm_fact(judgement->source, "cause");
+    const char *theirs = lpm_fact(judgement->target, "cause");
+
+    if (!json_object_get(judgement->source, "started"))
+        lpm_does_not_apply(judgement);
+    else if (!lpm_fact_true(judgement->source, "connected"))
+        lpm_find(judgement, LPM_E_MOVER_UNREACHABLE, "from %s to %s: %s", judgement->source_name,
+                 judgement->target_name,
+                 *cause    ? cause
+                 : *theirs ? theirs
+                           : "the session did not come up");
+}
