@@ -11,7 +11,8 @@ from lab import host, proc
 from lab.proc import LabError
 
 PROGRAMS = {"lpmd": "src/daemon/lpmd", "lpm": "src/cli/lpm", "lpm-mover": "src/mover/lpm-mover"}
-WORKLOAD = {"ledger": "lab/ledger/ledger", "ledgerd": "lab/ledger/ledgerd"}
+WORKLOAD = {"ledger": "lab/ledger/ledger", "ledgerd": "lab/ledger/ledgerd",
+            "lab-reserve": "lab/lab-reserve"}
 
 CONF = """\
 [host]

@@ -130,3 +130,14 @@ def counters(holder_pid, device="uplink"):
                 v = [int(x) for x in values.split()]
                 return {"rx_bytes": v[0], "rx_packets": v[1], "tx_bytes": v[8], "tx_packets": v[9]}
     raise LabError(f"no interface {device} in the network of process {holder_pid}")
+
+
+def add_segment(lab, state, bridge):
+    """A second LAN, with a bridge of that name on every host; no host has an address on it."""
+    ip_batch(lab.netns("lan"), [f"link add {bridge} type bridge forward_delay 0 mcast_snooping 0",
+                                f"link set {bridge} up"])
+    for where in state["hosts"]:
+        plug(lab, where, f"{bridge}-up", bridge, f"{where}-{bridge}")
+        ip_batch(lab.netns(where), [
+            f"link add {bridge} type bridge forward_delay 0 stp_state 0 mcast_snooping 0",
+            f"link set {bridge}-up master {bridge} up", f"link set {bridge} up"])

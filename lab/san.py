@@ -99,3 +99,42 @@ def remove_lun(lab, state, number):
     except FileNotFoundError:
         pass
     lab.save(state)
+
+
+def begin_impostor(lab, state, where, number):
+    """On one host, another disk behind the name of a LUN: a second storage server that answers
+    there, and only there, at the SAN's address. Returns the path of the file behind it."""
+    san = state["san"]
+    size = san["luns"][str(number)]["size"]
+    path = os.path.join(lab.var_dir, "san", f"impostor{number}.img")
+    with open(path, "wb") as f:
+        f.truncate(size)
+    net.ip("addr", "add", f"{san['address']}/32", "dev", "lo", netns=lab.netns(where))
+    run(host.enter(state, where, ["mkdir", "-p", "/run/tgtd"]))
+    san["impostor"] = {"where": where, "tgtd": host.daemon_in(
+        lab, state, where, ["tgtd", "-f", "-C", "1", "--iscsi",
+                            f"portal={san['address']}:{san['port']}"],
+        os.path.join(lab.var_dir, "san", "impostor.log"))}
+    lab.save(state)
+
+    def admin(*args, check=True):
+        return run(host.enter(state, where, ["tgtadm", "-C", "1", "--lld", "iscsi"] + list(args)),
+                   check=check)
+    proc.wait_until("the second tgtd",
+                    lambda: admin("--mode", "target", "--op", "show", check=False).returncode == 0,
+                    20)
+    unit = ["--mode", "logicalunit", "--tid", TID, "--lun", str(number)]
+    admin("--mode", "target", "--op", "new", "--tid", TID, "-T", san["iqn"])
+    admin(*unit, "--op", "new", "-b", path)
+    admin(*unit, "--op", "update", "--params",
+          f"vendor_id=OPENLPM,product_id=LAB,scsi_sn=OTHER{number:04d},scsi_id=other-{number:04d}")
+    admin("--mode", "target", "--op", "bind", "--tid", TID, "-I", "ALL")
+    return path
+
+
+def end_impostor(lab, state):
+    impostor = state["san"].pop("impostor")
+    proc.end(impostor["tgtd"])
+    net.ip("addr", "del", f"{state['san']['address']}/32", "dev", "lo",
+           netns=lab.netns(impostor["where"]))
+    lab.save(state)
