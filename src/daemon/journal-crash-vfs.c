@@ -11,6 +11,8 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#define PIECE_BYTES (64 * 1024)
+
 struct crash_file {
     sqlite3_file base;
     GByteArray *image; /* NULL: not held, everything goes through */
@@ -80,6 +82,18 @@ static int crash_truncate(sqlite3_file *file, sqlite3_int64 size)
     return SQLITE_OK;
 }
 
+/* In pieces, since SQLite's own xWrite takes a larger write for one of its length modulo 128 KiB.
+ */
+static int write_dirty(struct crash_file *held)
+{
+    int rc = SQLITE_OK;
+
+    for (gint64 at = held->dirty_from; rc == SQLITE_OK && at < held->dirty_to; at += PIECE_BYTES)
+        rc = held->real->pMethods->xWrite(held->real, held->image->data + at,
+                                          (int)MIN(PIECE_BYTES, held->dirty_to - at), at);
+    return rc;
+}
+
 /* A full disk shows here, where a file system that delays its allocation shows it too. */
 static int crash_sync(sqlite3_file *file, int flags)
 {
@@ -89,9 +103,8 @@ static int crash_sync(sqlite3_file *file, int flags)
 
     if (held->image && held->truncated)
         rc = real->xTruncate(held->real, held->image->len);
-    if (rc == SQLITE_OK && held->dirty_to > held->dirty_from)
-        rc = real->xWrite(held->real, held->image->data + held->dirty_from,
-                          (int)(held->dirty_to - held->dirty_from), held->dirty_from);
+    if (rc == SQLITE_OK)
+        rc = write_dirty(held);
     if (rc == SQLITE_OK)
         rc = real->xSync(held->real, flags);
     if (rc == SQLITE_OK) {
