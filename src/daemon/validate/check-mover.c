@@ -28,7 +28,8 @@ struct trial {
     struct lpm_validation *validation;
     GMutex lock;
     GCond changed;
-    struct lpm_mover *mover;           /* under lock; NULL before and after */
+    struct lpm_mover *mover; /* under lock; NULL before and after */
+    lpm_fd early;            /* under lock: a connection that came before the mover, or -1 */
     gboolean wanted, up, was_up, gone; /* under lock */
     char *cause;                       /* under lock */
 };
@@ -41,6 +42,7 @@ static void trial_unref(gpointer pointer)
         return;
     g_mutex_clear(&trial->lock);
     g_cond_clear(&trial->changed);
+    lpm_fd_clear(&trial->early);
     g_free(trial->cause);
     g_free(trial);
 }
@@ -73,18 +75,26 @@ static void on_event(const LpmMoverEvent *event, void *user)
     g_cond_broadcast(&trial->changed);
 }
 
+/* Hands the connection to the mover once both are there. With the lock. */
+static void give_link(struct trial *trial)
+{
+    if (!trial->mover || trial->early < 0)
+        return;
+    lpm_mover_send_link(lpm_mover_lock(trial->mover), TRUE, trial->early, NULL);
+    lpm_mover_unlock(trial->mover);
+    lpm_fd_clear(&trial->early);
+}
+
 /* The source's mover arrived on the data port. */
 static void on_connection(int fd, const char *from G_GNUC_UNUSED, void *user)
 {
     struct trial *trial = user;
 
-    g_mutex_lock(&trial->lock);
-    if (trial->mover) {
-        lpm_mover_send_link(lpm_mover_lock(trial->mover), TRUE, fd, NULL);
-        lpm_mover_unlock(trial->mover);
-    }
-    g_mutex_unlock(&trial->lock);
-    close(fd);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&trial->lock);
+
+    lpm_fd_clear(&trial->early);
+    trial->early = fd;
+    give_link(trial);
 }
 
 static gboolean start(struct trial *trial, const char *id, GError **error)
@@ -108,6 +118,7 @@ static gboolean start(struct trial *trial, const char *id, GError **error)
     explicit_bzero(&start, sizeof(start));
     g_mutex_lock(&trial->lock);
     trial->mover = mover;
+    give_link(trial);
     g_mutex_unlock(&trial->lock);
     return ok;
 }
@@ -123,8 +134,8 @@ static void stop(struct trial *trial)
     }
 }
 
-/* One connection to the target's data port, for the mover to use. */
-static void dial(struct trial *trial)
+/* One connection to the target's data port, for the mover to use. FALSE if there is none. */
+static gboolean dial(struct trial *trial)
 {
     const struct lpm_validation *validation = trial->validation;
     g_autoptr(GError) error = NULL;
@@ -139,18 +150,21 @@ static void dial(struct trial *trial)
     }
     if (error)
         note_cause(trial, error->message);
+    return error == NULL;
 }
 
 /* The target may not have registered the session yet and close the first connections. */
 static void try_source(struct trial *trial)
 {
     gint64 end = g_get_monotonic_time() + LIMIT_US;
+    gboolean hopeless = FALSE;
 
     g_mutex_lock(&trial->lock);
-    while (!trial->up && !trial->gone && g_get_monotonic_time() < end) {
+    while (!trial->up && !trial->gone && !hopeless && g_get_monotonic_time() < end) {
         if (trial->wanted) {
             g_mutex_unlock(&trial->lock);
-            dial(trial);
+            /* A port that swallows everything takes all of the limit of one attempt. */
+            hopeless = !dial(trial) && end - g_get_monotonic_time() < LIMIT_US / 2;
             g_mutex_lock(&trial->lock);
         }
         if (!trial->up)
@@ -194,17 +208,20 @@ json_t *lpm_gather_mover(struct lpm_validation *validation, GError **error)
     trial->validation = validation;
     g_mutex_init(&trial->lock);
     g_cond_init(&trial->changed);
+    trial->early = -1;
     gint64 begin = lpm_monotonic_us();
-    gboolean ok = start(trial, id, error);
-    if (ok && target) {
+    if (target) {
         g_atomic_int_inc(&trial->references);
         lpm_data_port_register(validation->daemon->data_port, validation->session, on_connection,
                                trial, trial_unref);
-        try_target(trial);
-        lpm_data_port_unregister(validation->daemon->data_port, validation->session);
-    } else if (ok) {
-        try_source(trial);
     }
+    gboolean ok = start(trial, id, error);
+    if (ok && target)
+        try_target(trial);
+    else if (ok)
+        try_source(trial);
+    if (target)
+        lpm_data_port_unregister(validation->daemon->data_port, validation->session);
     json_t *facts = ok ? facts_of(trial, lpm_monotonic_us() - begin) : NULL;
     stop(trial);
     trial_unref(trial);
