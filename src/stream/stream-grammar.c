@@ -31,7 +31,7 @@ enum {
     COMMAND_RUN = 5,
     COMMAND_PACKAGED = 7,
     COMMAND_COLO = 8,
-    COMMAND_RESUME = 9
+    COMMAND_RECV_BITMAP = 10
 };
 
 static gboolean name_is(const uint8_t *data, gsize length, const char *name)
@@ -67,7 +67,10 @@ static gsize magic_take(LpmStreamParser *p, const uint8_t *data, gsize have G_GN
                         gsize need, struct lpm_stream_event *event G_GNUC_UNUSED)
 {
     if (need == 1) {
-        p->state = LPM_STATE_SECTION; /* a post-copy that goes on after a cut */
+        /* A post-copy that goes on after a cut. */
+        p->state = LPM_STATE_SECTION;
+        p->info.postcopy_resumed = TRUE;
+        p->info.phase = LPM_STREAM_PHASE_POSTCOPY;
         return 0;
     }
     if (lpm_be32(data) == MULTIFD_MAGIC)
@@ -170,15 +173,26 @@ static gsize cap_take(LpmStreamParser *p, const uint8_t *data, gsize have G_GNUC
     return need;
 }
 
+/* Bytes after a command's head that are looked at; the others are skipped. */
+static gsize command_body(const uint8_t *data)
+{
+    guint32 number = lpm_be16(data + 1), length = lpm_be16(data + 3);
+
+    if (number == COMMAND_ADVISE && length == 16)
+        return 16;
+    return number == COMMAND_RECV_BITMAP && length >= 2 && length <= 256 ? length : 0;
+}
+
 static gsize section_need(LpmStreamParser *p G_GNUC_UNUSED, const uint8_t *data, gsize have)
 {
     switch (data[0]) {
     case TYPE_START:
     case TYPE_FULL:
         return have < 6 ? 6 : 6 + (gsize)data[5] + 8;
+    case TYPE_COMMAND:
+        return have < 5 ? 5 : 5 + command_body(data);
     case TYPE_PART:
     case TYPE_END:
-    case TYPE_COMMAND:
         return 5;
     default:
         return 1;
@@ -228,8 +242,23 @@ static gsize new_section(LpmStreamParser *p, const uint8_t *data, gsize need)
     return need;
 }
 
+/* A stream that resumes does not say again what its sections are. The first one that has parts can
+ * only be memory, or else its records will not be understood. */
+static void guess_ram(LpmStreamParser *p, const uint8_t *data)
+{
+    struct lpm_stream_section ram = {
+        .name = g_strdup("ram"), .id = lpm_be32(data + 1), .version = 4, .iterable = TRUE};
+
+    g_array_append_val(p->sections, ram);
+    g_hash_table_insert(p->section_by_id, GUINT_TO_POINTER(ram.id), GUINT_TO_POINTER(1));
+    p->info.sections = 1;
+    p->open = 1;
+}
+
 static gsize next_section(LpmStreamParser *p, const uint8_t *data, gsize need)
 {
+    if (p->info.postcopy_resumed && !p->sections->len)
+        guess_ram(p, data);
     struct lpm_stream_section *section = lpm_stream_find(p, lpm_be32(data + 1));
 
     if (!section || !section->iterable || section->ended)
@@ -258,6 +287,8 @@ static gsize command(LpmStreamParser *p, const uint8_t *data, gsize need)
         break;
     case COMMAND_ADVISE:
         p->info.postcopy_advised = TRUE;
+        if (need > 5)
+            p->info.page_size_summary = lpm_be64(data + 5);
         break;
     case COMMAND_LISTEN:
         p->info.postcopy_listen = TRUE;
@@ -271,16 +302,16 @@ static gsize command(LpmStreamParser *p, const uint8_t *data, gsize need)
             return lpm_stream_degrade(p, "a package whose length is not understood");
         p->state = LPM_STATE_PACKAGE;
         return need;
-    case COMMAND_RESUME:
-        p->info.postcopy_resumed = TRUE;
-        p->info.phase = LPM_STREAM_PHASE_POSTCOPY;
+    case COMMAND_RECV_BITMAP:
+        if (need > 6 && p->info.postcopy_resumed)
+            lpm_stream_resumed_block(p, data + 5);
         break;
     case COMMAND_COLO:
         return lpm_stream_degrade(p, "COLO replication");
     default:
         break;
     }
-    lpm_stream_skip(p, length, LPM_STATE_SECTION);
+    lpm_stream_skip(p, length - (need - 5), LPM_STATE_SECTION);
     return need;
 }
 

@@ -114,6 +114,9 @@ gsize lpm_stream_extra_take(LpmStreamParser *p, const uint8_t *data, gsize have,
                             struct lpm_stream_event *event);
 gsize lpm_stream_address_take(LpmStreamParser *p, const uint8_t *data, gsize have, gsize need,
                               struct lpm_stream_event *event);
+/* A block of a stream that resumes, of which only the name (str8 at `name`, within 256 bytes) is
+ * told again. */
+void lpm_stream_resumed_block(LpmStreamParser *p, const uint8_t *name);
 gsize lpm_stream_htab_take(LpmStreamParser *p, const uint8_t *data, gsize have, gsize need,
                            struct lpm_stream_event *event);
 gsize lpm_stream_htab_chunk_take(LpmStreamParser *p, const uint8_t *data, gsize have, gsize need,

@@ -88,6 +88,7 @@ struct lpm_stream_info {
     gboolean return_path; /* OPEN_RETURN_PATH passed */
     gboolean postcopy_advised, postcopy_packaged, postcopy_listen, postcopy_run;
     gboolean postcopy_resumed;   /* the stream goes on with a post-copy that was cut */
+    uint64_t page_size_summary;  /* of POSTCOPY_ADVISE: all page sizes in use, ored; 0 before */
     gboolean multifd;            /* a multifd flush mark passed: pages travel elsewhere */
     gboolean eof;                /* the EOF mark passed */
     uint64_t description_bytes;  /* length of the description, 0 before or without */

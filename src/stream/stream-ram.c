@@ -229,6 +229,22 @@ gsize lpm_stream_block_take(LpmStreamParser *p, const uint8_t *data, gsize have 
     return need;
 }
 
+void lpm_stream_resumed_block(LpmStreamParser *p, const uint8_t *name)
+{
+    struct lpm_stream_block block = {.length = G_MAXUINT64};
+
+    if (!name[0] || p->blocks->len == LPM_STREAM_BLOCKS_MAX)
+        return;
+    block.name = g_strndup((const char *)name + 1, name[0]);
+    if (g_hash_table_contains(p->block_by_name, block.name)) {
+        g_free(block.name);
+        return;
+    }
+    g_array_append_val(p->blocks, block);
+    g_hash_table_insert(p->block_by_name, block.name, GUINT_TO_POINTER(p->blocks->len));
+    p->info.blocks = p->blocks->len;
+}
+
 gsize lpm_stream_extra_need(LpmStreamParser *p, const uint8_t *data, gsize have G_GNUC_UNUSED)
 {
     /* Only with post-copy, and then a name says at once that there is no page size. */

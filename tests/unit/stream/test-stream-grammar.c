@@ -311,10 +311,23 @@ static void package(void **state G_GNUC_UNUSED)
 /* A post-copy that goes on after a cut has no header and names sections of the stream before. */
 static void resumed(void **state G_GNUC_UNUSED)
 {
+    static const char begin[] = "08 000a 0005 0472616d30 08 0009 0000 02 00000002";
     g_autoptr(GByteArray) input = g_byte_array_new();
+    g_autoptr(GByteArray) other = g_byte_array_new();
 
-    support_hex(input, "08 000a 0005 0472616d30 08 0009 0000 02 00000002 1234");
-    assert_degraded(input, 15, "a part of a section that did not start");
+    support_hex(input, begin);
+    support_hex(input, "0000000000003002 04 72616d30 00 0000000000001022 00 0000000000000010");
+    support_hex(input, "7e 00000002 03 00000002 0000000000000010 7e 00000002 00");
+    g_autoptr(LpmStreamParser) parser = support_run(input, input->len, NULL);
+    const struct lpm_stream_info *info = lpm_stream_parser_info(parser);
+
+    assert_false(info->degraded);
+    assert_true(info->postcopy_resumed);
+    assert_int_equal(info->pages_zero, 2);
+    assert_int_equal(info->phase, LPM_STREAM_PHASE_ENDED);
+    support_hex(other, begin); /* not memory after all */
+    support_hex(other, "0000000000000001");
+    assert_degraded(other, 20, "a record of ram that is not known");
 }
 
 static void reasons(void **state G_GNUC_UNUSED)
