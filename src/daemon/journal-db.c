@@ -259,12 +259,15 @@ struct lpm_journal *lpm_journal_open(const char *path, GError **error)
         return NULL;
     }
     sqlite3_busy_timeout(journal->db, 5000);
+    /* What is refused stays as it is: closing would otherwise move the log into the file. */
+    sqlite3_db_config(journal->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (!check_whole(journal, error) || !set_wal(journal, error) ||
         !execute(journal, DURABLE "; PRAGMA foreign_keys=ON", "setting up", error))
         return NULL;
     journal->full = TRUE;
     if (!bring_up_to_date(journal, error))
         return NULL;
+    sqlite3_db_config(journal->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     return g_steal_pointer(&journal);
 }
 

@@ -157,6 +157,32 @@ def test_damaged_journal(lpmd):
     assert len(list(one.state.glob("lpmd.db.damaged-*"))) == 1
 
 
+def test_damage_after_a_kill_is_kept_with_its_log(lpmd):
+    """The newest decisions are in the log beside the file: both are copied, neither is touched."""
+    one = lpmd().start()
+    one.stop(signal.SIGKILL)
+    file, log = one.state / "lpmd.db", one.state / "lpmd.db-wal"
+    sound = file.read_bytes(), log.read_bytes()
+    assert sound[1]
+    # The page of the file that holds its tables, and so the one of the log that replaces it.
+    damaged = b"\xa5" * 4096
+    file.write_bytes(damaged + sound[0][4096:])
+    log.write_bytes(sound[1][:32 + 24] + damaged + sound[1][32 + 24 + 4096:])
+    before = file.read_bytes(), log.read_bytes()
+    for start in range(2):  # it is refused for as long as nobody does something about it
+        text = one.fail()
+        assert "LPM-9002" in text and f"{file} is damaged (" in text and "Remedy" in text
+        assert (file.read_bytes(), log.read_bytes()) == before, f"changed by start {start}"
+    copies = sorted(one.state.glob("lpmd.db.damaged-*"))
+    assert [c for c in copies if f"a copy is kept as {c}" in text]
+    assert {c.read_bytes() for c in copies} == set(before)
+    for copy in copies:
+        copy.unlink()
+    file.write_bytes(sound[0])
+    log.write_bytes(sound[1])
+    assert one.start().get("/v1/log")[1]["entries"][0]["event"] == "started"
+
+
 def test_check_config(lpmd):
     one = lpmd()
     good = subprocess.run([LPMD, "-c", one.conf, "--check-config"], capture_output=True, text=True)
