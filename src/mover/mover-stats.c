@@ -66,7 +66,7 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                         json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "packets",
                                   (json_int_t)state->receive.packets, "bytes",
                                   (json_int_t)state->receive.bytes, "errors",
-                                  (json_int_t)state->transmit.errors, "bad_packets",
+                                  (json_int_t)state->receive.errors, "bad_packets",
                                   (json_int_t)state->receive.bad_packets, "no_buffers",
                                   (json_int_t)state->receive.no_buffers, "duplicates",
                                   (json_int_t)state->receive.duplicates));
@@ -92,23 +92,39 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
     json_object_set_new(stats, "stream_hash_bytes", json_integer((json_int_t)facts->hash_bytes));
 }
 
+/* What QEMU's stream has shown so far; nothing before it began. */
+static json_t *operation_types(LpmMover *mover, const struct lpm_stream_info *info)
+{
+    struct lpm_switchover_state state = {0};
+    json_t *types = json_array();
+
+    if (mover->started)
+        lpm_switchover_get(mover->switchover, &state);
+    if (info->position && !info->postcopy_resumed)
+        json_array_append_new(types, json_string("pre-copy"));
+    if (state.outcome == LPM_OUTCOME_POSTCOPY)
+        json_array_append_new(types, json_string("post-copy"));
+    return types;
+}
+
 json_t *lpm_mover_stats(LpmMover *mover)
 {
     struct lpm_session_state state = {0};
     struct lpm_data_facts facts = {0};
     gint64 since = mover->started ? mover->started_us : mover->born_us;
-    json_t *stats = json_pack(
-        "{s:s?, s:s?, s:s, s:i, s:I, s:I, s:{s:i, s:i, s:[s, s]}}", "migration",
-        mover->start.migration, "partition", mover->start.partition, "side",
-        lpm_side_name(mover->side), "pid", (int)getpid(), "elapsed_ms",
-        (json_int_t)((lpm_monotonic_us() - since) / 1000), "cpu_us", cpu_us(), "operations",
-        "maximum", 1, "active", mover->started && !mover->told.ended && !mover->told.failed,
-        "types", "pre-copy", "post-copy");
 
     if (mover->started) {
         lpm_session_get_state(mover->session, &state);
         lpm_data_pump_facts(mover->data, &facts);
     }
+    json_t *stats = json_pack("{s:s?, s:s?, s:s, s:i, s:I, s:I, s:{s:i, s:i, s:o}}", "migration",
+                              mover->start.migration, "partition", mover->start.partition, "side",
+                              lpm_side_name(mover->side), "pid", (int)getpid(), "elapsed_ms",
+                              (json_int_t)((lpm_monotonic_us() - since) / 1000), "cpu_us", cpu_us(),
+                              "operations", "maximum", 1, "active",
+                              mover->started && !mover->told.ended && !mover->told.failed, "types",
+                              operation_types(mover, &facts.stream));
+
     set_session(mover, stats, &state, &facts);
     lpm_session_state_clear(&state);
     return stats;

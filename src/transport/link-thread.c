@@ -184,6 +184,7 @@ static gboolean turn(struct lpm_link_thread *thread, guint8 *buffer, GError **er
         return FALSE;
     gboolean alive = write_out(thread, &written, error);
 
+    thread->broke_sending = !alive;
     /* A connection that takes no more may still hold the other side's last words. */
     alive &= read_in(thread, buffer, &received, &more, alive ? error : NULL);
     gint64 now = lpm_monotonic_us();

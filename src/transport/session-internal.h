@@ -31,6 +31,7 @@ struct lpm_link_thread {
     gsize out_done;
     LpmFrameDecoder *decoder;
     gint64 heard_us, ping_us;
+    gboolean broke_sending; /* the link ended because nothing could be written to it */
 };
 
 struct lpm_session {
@@ -56,7 +57,7 @@ struct lpm_session {
     gint64 link_ended_us;
     char *link_cause;
     guint64 round_trip_us;
-    guint64 tx_packets, tx_bytes, rx_packets, rx_bytes, rx_bad, link_errors;
+    guint64 tx_packets, tx_bytes, rx_packets, rx_bytes, rx_bad, tx_errors, rx_errors;
 };
 
 /* ---- for both halves; the lock is held ---- */

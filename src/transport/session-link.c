@@ -291,7 +291,8 @@ void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
         if (cause) {
             g_free(session->link_cause);
             session->link_cause = g_strdup(cause);
-            session->link_errors++;
+            session->tx_errors += thread->broke_sending ? 1 : 0;
+            session->rx_errors += thread->broke_sending ? 0 : 1;
         }
         session->link_ended_us = lpm_monotonic_us();
     }

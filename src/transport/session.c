@@ -338,7 +338,8 @@ void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
     state->round_trip_us = session->round_trip_us;
     state->transmit.packets = session->tx_packets;
     state->transmit.bytes = session->tx_bytes;
-    state->transmit.errors = session->link_errors;
+    state->transmit.errors = session->tx_errors;
+    state->receive.errors = session->rx_errors;
     state->receive.packets = session->rx_packets;
     state->receive.bytes = session->rx_bytes;
     state->receive.bad_packets = session->rx_bad;

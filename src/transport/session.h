@@ -89,11 +89,13 @@ struct lpm_session_state {
     char *failed_cause;    /* owned */
     guint64 round_trip_us; /* of the last PING answered, 0: none yet */
     struct {
-        guint64 packets, bytes, errors; /* frames, bytes on the link before TLS, links that broke */
+        guint64 packets, bytes, errors; /* frames, bytes on the link before TLS, links on which
+                                           sending failed */
     } transmit;
     struct {
-        guint64 packets, bytes, bad_packets; /* bad: damaged or out of protocol */
-        guint64 duplicates;                  /* frames that came again after a link was lost */
+        guint64 packets, bytes, errors; /* errors: links that fell silent, ended or failed */
+        guint64 bad_packets;            /* damaged or out of protocol */
+        guint64 duplicates;             /* frames that came again after a link was lost */
         guint64 no_buffers; /* times that reading a program had to wait for room in the window */
     } receive;
     struct lpm_session_channel channels[LPM_CHANNEL_COUNT];

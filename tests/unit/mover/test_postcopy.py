@@ -43,12 +43,14 @@ def test_goes_over(migration, start):
     movers = start(migration)
     migration.begin(movers)
     assert not movers.source.seen("postcopy")
+    wait_for(lambda: movers.source.ask()["operations"]["types"] == ["pre-copy"], 5, "pre-copy")
     migration.switch()
     migration.complete()
     for mover in (movers.source, movers.target):
         wait_for(lambda: mover.seen("postcopy"), 5, "the mover's word about post-copy")
     source, target = movers.source.ask(), movers.target.ask()
     assert not source["stream"]["degraded"]
+    assert source["operations"]["types"] == target["operations"]["types"] == ["pre-copy", "post-copy"]
     assert source["stream"]["phase"] == target["stream"]["phase"] == "ended"
     assert source["stream_hash"] == target["stream_hash"]
 
@@ -65,7 +67,9 @@ def test_link_cut(migration, start):
     assert migration.target.status() == "postcopy-active"
     movers.keep_linked = True
     migration.complete()
-    assert movers.source.ask()["links"][0]["reconnects"] >= 1
+    stats = movers.source.ask()
+    assert stats["links"][0]["reconnects"] >= 1
+    assert stats["transmit"]["errors"] + stats["receive"]["errors"] >= 1
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
@@ -86,3 +90,4 @@ def test_mover_dies(migration, start, side):
     migration.complete()
     stream = fresh.source.ask()["stream"]
     assert (stream["phase"], stream["degraded_reason"]) == ("ended", None)
+    assert fresh.source.ask()["operations"]["types"] == ["post-copy"]
