@@ -28,6 +28,7 @@ INFINITY = float("inf")
 # A processor that is stopped still wakes now and then for QEMU's own work on it.
 IDLE_SHARE = 0.05
 IDLE_NS = 20_000_000
+SILENT_US = 5_000_000  # a copy that lives and says nothing for so long is not observed
 
 
 class Copy:
@@ -40,6 +41,7 @@ class Copy:
         self.gone_us = None        # when its end was seen
         self.alive_min_us = None   # the last look before its end; None while it lives
         self.attached_us = None
+        self.closed_us = None      # when its monitor ended
         self.status = None
         self.runs = []             # [from, to or None, to_min or None]: by STOP, RESUME, death
         self.frozen = []           # [from, to or None, certain_from, certain_to]: by signal
@@ -83,6 +85,8 @@ class Copy:
                 self.runs.append([now, None, None])
         elif what == "event":
             self._take_event(line)
+        elif what == "monitor-closed":
+            self.closed_us = now
         elif what == "frozen":
             self.frozen.append([line["not_before_us"], None, now, None])
         elif what == "thawed":
@@ -272,8 +276,15 @@ class Observer:
 
     def blind_spots(self, uuid=None):
         """Copies of which it is not known whether they ran. Texts."""
-        found = [f"{c.describe()} has no monitor for the observer" for c in self.of(uuid)
-                 if not c.monitor]
+        found = []
+        for copy in self.of(uuid):
+            end = copy.gone_us or now_us()
+            if not copy.monitor:
+                found.append(f"{copy.describe()} has no monitor for the observer")
+            elif copy.attached_us is None and end - copy.born_us > SILENT_US and not copy.frozen:
+                found.append(f"{copy.describe()} has not answered the observer")
+            elif copy.closed_us and end - copy.closed_us > SILENT_US:
+                found.append(f"{copy.describe()} has hung up on the observer")
         if not self.alive():
             found.append("the observer has ended")
         return found
