@@ -11,6 +11,7 @@ there ever two copies with running processors, and how many run when everything 
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import random
@@ -237,7 +238,7 @@ def plan(count, seed):
 
 
 def run_all(args):
-    table, begin = {}, time.monotonic()
+    table, begin, result = {}, time.monotonic(), None
     with Scenario(args.name, build=args.build, with_lpmd=False) as scenario, \
             Observer(scenario) as observer:
         bench = Bench(scenario, observer)
@@ -253,7 +254,17 @@ def run_all(args):
             print(f"{number + 1}/{args.count} {fault}@{instant}: {name} ({trial.detail})",
                   file=sys.stderr, flush=True)
             observer.forget(now_us())
-    return summary(args, table, time.monotonic() - begin)
+            result = summary(args, table, time.monotonic() - begin)
+            if args.update:  # each time: a long run may be cut short
+                with open(RESULTS, "w", encoding="ascii") as f:
+                    f.write(json.dumps(result, indent=1) + "\n")
+    return result
+
+
+@functools.cache
+def versions():
+    return {"libvirt": proc.run(["libvirtd", "--version"]).split()[-1],
+            "qemu": proc.run(["qemu-system-x86_64", "--version"]).split()[3]}
 
 
 def summary(args, table, seconds):
@@ -262,10 +273,8 @@ def summary(args, table, seconds):
         for cell in cells_of.values():
             for name, n in cell.items():
                 totals[name] = totals.get(name, 0) + n
-    versions = {"libvirt": proc.run(["libvirtd", "--version"]).split()[-1],
-                "qemu": proc.run(["qemu-system-x86_64", "--version"]).split()[3]}
     return {"seed": args.seed, "trials": sum(totals.values()), "seconds": round(seconds),
-            "versions": versions, "instants": list(INSTANTS), "totals": totals,
+            "versions": versions(), "instants": list(INSTANTS), "totals": totals,
             "faults": {fault: table[fault] for fault in dict.fromkeys(f for f, _ in cells())
                        if fault in table}}
 
@@ -280,14 +289,13 @@ def main():
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--update", action="store_true", help=f"write {os.path.basename(RESULTS)}")
     args = parser.parse_args()
+    if args.count < 1 or (args.only and not any(args.only in f"{f}@{i}" for f, i in cells())):
+        parser.error("--count: 1 or more; --only: a part of FAULT@INSTANT that there is")
     try:
         result = run_all(args)
     except LabError as error:
         print(f"plain: {error}", file=sys.stderr)
         return 2
-    if args.update:
-        with open(RESULTS, "w", encoding="ascii") as f:
-            f.write(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if args.json else
           ", ".join(f"{n} {name}" for name, n in sorted(result["totals"].items())))
     return 0
