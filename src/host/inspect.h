@@ -12,13 +12,15 @@
 #include "host/host.h"
 
 /* Everything of a partition that a check looks at:
- * {name, uuid, id or null, state, reason, persistent, memory_bytes, vcpus, arch, machine,
- *  hypervisor, emulator, cpu_mode, cpu_xml, os_files: [{role, path}],
- *  disks: [{target, bus, type, device, driver, cache, readonly, shareable, path, pool, volume,
- *           protocol, name, address, port, socket, initiator, auth, reservations, backing}],
- *  adapters: [{mac, type, model, bridge, network, device, mode, mtu, vlan, port, team}],
- *  hostdevs, filesystems, shmems, graphics, consoles, channels, redirections, tpms, ...,
- *  hugepages: [{size}], job, block_jobs: [disk], snapshots, checkpoints}
+ * {name, uuid, id or null, state, persistent, memory_bytes, vcpus, arch, machine, hypervisor,
+ *  emulator, cpu_mode, cpu_xml, os_files: [{role, path}], hugepages: [{size}],
+ *  disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool, volume,
+ *           protocol, name, address, port, socket, initiator, auth, reservations,
+ *           backing: [{path}]}],
+ *  adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan, port, team}],
+ *  hostdevs, filesystems, shmems, graphics, consoles, channels, redirections, tpms, smartcards:
+ *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
+ *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither
  * a name nor a UUID here. */
 json_t *lpm_host_model(struct lpm_host *host, const char *name, GError **error);

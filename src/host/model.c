@@ -17,11 +17,7 @@ static const struct lpm_xml_member root_members[] = {
     {"hypervisor", "@type", LPM_XML_TEXT},
     {"emulator", "devices/emulator", LPM_XML_TEXT},
     {"cpu_mode", "cpu/@mode", LPM_XML_TEXT},
-    {"cpu_check", "cpu/@check", LPM_XML_TEXT},
     {"memory_kib", "memory", LPM_XML_INT},
-    {"locked", "memoryBacking/locked", LPM_XML_FLAG},
-    {"nvram", "os/nvram", LPM_XML_TEXT},
-    {"numa_nodes", "numatune/memory/@nodeset", LPM_XML_TEXT},
     {NULL, NULL, LPM_XML_TEXT},
 };
 
@@ -45,8 +41,6 @@ static const struct lpm_xml_member disk_members[] = {
     {"initiator", "source/initiator/iqn/@name", LPM_XML_TEXT},
     {"auth", "source/auth|auth", LPM_XML_FLAG},
     {"reservations", "source/reservations", LPM_XML_FLAG},
-    {"backing", "backingStore/source", LPM_XML_FLAG},
-    {"mirror", "mirror", LPM_XML_FLAG},
     {NULL, NULL, LPM_XML_TEXT},
 };
 
@@ -92,8 +86,6 @@ static const struct {
     {"redirections", "devices/redirdev"},
     {"tpms", "devices/tpm"},
     {"smartcards", "devices/smartcard"},
-    {"nvdimms", "devices/memory[@model='nvdimm' or @model='virtio-pmem']"},
-    {"vsocks", "devices/vsock"},
 };
 
 static const struct lpm_xml_member page_members[] = {
@@ -145,6 +137,24 @@ static json_t *hugepages(LpmXml *xml)
     return list;
 }
 
+static const struct lpm_xml_member backing_members[] = {
+    {"path", "@file", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+/* The image files that a disk's own is laid over, as far as the description names them. */
+static void add_backing(LpmXml *xml, json_t *disks)
+{
+    json_t *disk;
+    size_t i;
+
+    json_array_foreach (disks, i, disk) {
+        g_autofree char *path =
+            g_strdup_printf("devices/disk[%zu]//backingStore/source[@file]", i + 1);
+        json_object_set_new(disk, "backing", lpm_xml_list(xml, path, backing_members));
+    }
+}
+
 static void add_description(LpmXml *xml, json_t *model)
 {
     g_autofree char *cpu = lpm_xml_source(xml, "cpu");
@@ -160,6 +170,7 @@ static void add_description(LpmXml *xml, json_t *model)
     json_object_set_new(model, "os_files", os_files(xml));
     json_object_set_new(model, "hugepages", hugepages(xml));
     json_object_set_new(model, "disks", lpm_xml_list(xml, "devices/disk", disk_members));
+    add_backing(xml, json_object_get(model, "disks"));
     json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));
     for (gsize i = 0; i < G_N_ELEMENTS(device_lists); i++)
         json_object_set_new(model, device_lists[i].member,

@@ -211,9 +211,12 @@ static void judge_disk(const struct pair *pair)
 }
 
 /* A read-only file is a copy on each host as often as not: check-files.c looks at its content. */
-static gboolean is_a_copy(const json_t *disk)
+static gboolean is_a_copy(const struct pair *pair)
 {
-    return lpm_fact_true(disk, "readonly") && *lpm_fact(disk, "path");
+    const char *kind = lpm_fact(pair->here, "kind");
+
+    return lpm_fact_true(pair->disk, "readonly") && *lpm_fact(pair->disk, "path") &&
+           strcmp(kind, "block") != 0;
 }
 
 void lpm_judge_disks(struct lpm_judgement *judgement)
@@ -231,7 +234,7 @@ void lpm_judge_disks(struct lpm_judgement *judgement)
                             .there = json_array_get(there, i),
                             .target = lpm_fact(disk, "target")};
 
-        if (is_a_copy(disk))
+        if (is_a_copy(&pair))
             continue;
         any = TRUE;
         if (!pair.here || !pair.there)

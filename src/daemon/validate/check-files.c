@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * Files that each host has a copy of: media in drives that cannot be written, firmware, and a
- * kernel that the machine is started from (R2.2). QEMU opens them on the target before anything has
- * been copied, so they must be there; compared by content.
+ * Files that each host may have a copy of: media in drives that cannot be written, images that a
+ * disk's own is laid over, firmware, and a kernel that the machine is started from (R2.2). QEMU
+ * opens them on the target before anything has been copied, so they must be there; compared by size
+ * and content (of large ones, by both ends).
  */
 #include "daemon/validate/checks.h"
 #include "host/disk-identity.h"
@@ -17,21 +18,27 @@ static void add(json_t *files, const char *role, const char *path)
     if (json_array_size(files) >= LPM_DEVICES_MAX)
         return;
     facts = lpm_file_identity(path);
+    if (strcmp(lpm_fact(facts, "kind"), "block") == 0) { /* check-disks.c */
+        json_decref(facts);
+        return;
+    }
     json_object_set_new(facts, "role", json_string(role));
     json_array_append_new(files, facts);
 }
 
 json_t *lpm_gather_files(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
 {
-    const json_t *model = validation->model, *entry;
+    const json_t *model = validation->model, *entry, *layer;
     json_t *files = json_array();
-    size_t i;
+    size_t i, k;
 
     json_array_foreach (json_object_get(model, "os_files"), i, entry)
         add(files, lpm_fact(entry, "role"), lpm_fact(entry, "path"));
     json_array_foreach (json_object_get(model, "disks"), i, entry) {
         if (lpm_fact_true(entry, "readonly") && *lpm_fact(entry, "path"))
             add(files, lpm_fact(entry, "target"), lpm_fact(entry, "path"));
+        json_array_foreach (json_object_get(entry, "backing"), k, layer)
+            add(files, lpm_fact(entry, "target"), lpm_fact(layer, "path"));
     }
     return json_pack("{s:o}", "files", files);
 }
@@ -45,7 +52,10 @@ static void judge_file(struct lpm_judgement *judgement, const json_t *here, cons
 {
     const char *role = lpm_fact(here, "role"), *path = lpm_fact(here, "at");
 
-    if (*lpm_fact(there, "cause"))
+    if (!there)
+        lpm_find(judgement, LPM_E_FILE_DIFFERS, "%s: %s is no file on %s", role, path,
+                 judgement->target_name);
+    else if (*lpm_fact(there, "cause"))
         lpm_find(judgement, LPM_E_FILE_MISSING, "%s: %s on %s: %s", role, path,
                  judgement->target_name, lpm_fact(there, "cause"));
     else if (*lpm_fact(here, "cause"))
@@ -60,6 +70,19 @@ static void judge_file(struct lpm_judgement *judgement, const json_t *here, cons
                  lpm_fact_int(there, "size_bytes"), judgement->target_name);
 }
 
+/* By path: what is a file here may be a device there, which is not in the list. */
+static const json_t *same_path(const json_t *files, const char *path)
+{
+    const json_t *file;
+    size_t i;
+
+    json_array_foreach (files, i, file) {
+        if (strcmp(lpm_fact(file, "at"), path) == 0)
+            return file;
+    }
+    return NULL;
+}
+
 void lpm_judge_files(struct lpm_judgement *judgement)
 {
     const json_t *here = json_object_get(judgement->source, "files"), *file;
@@ -67,7 +90,7 @@ void lpm_judge_files(struct lpm_judgement *judgement)
     size_t i;
 
     json_array_foreach (here, i, file)
-        judge_file(judgement, file, json_array_get(there, i));
+        judge_file(judgement, file, same_path(there, lpm_fact(file, "at")));
     if (!json_array_size(here))
         lpm_does_not_apply(judgement);
 }

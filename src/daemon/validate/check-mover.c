@@ -19,6 +19,7 @@
 #define LIMIT_US (5 * G_USEC_PER_SEC / 2)
 #define LINGER_US (G_USEC_PER_SEC) /* the target's, for the source to see the session too */
 #define DIAL_LIMIT_S 2
+#define FIRST_DIAL_US 150000 /* the target is being asked meanwhile */
 #define REDIAL_US 50000
 #define QUIT_LIMIT_MS 500
 #define BACKLOG_BYTES LPM_BACKLOG_MIN
@@ -156,12 +157,13 @@ static gboolean dial(struct trial *trial)
 /* The target may not have registered the session yet and close the first connections. */
 static void try_source(struct trial *trial)
 {
+    gint64 first = g_get_monotonic_time() + FIRST_DIAL_US;
     gint64 end = g_get_monotonic_time() + LIMIT_US;
     gboolean hopeless = FALSE;
 
     g_mutex_lock(&trial->lock);
     while (!trial->up && !trial->gone && !hopeless && g_get_monotonic_time() < end) {
-        if (trial->wanted) {
+        if (trial->wanted && g_get_monotonic_time() >= first) {
             g_mutex_unlock(&trial->lock);
             /* A port that swallows everything takes all of the limit of one attempt. */
             hopeless = !dial(trial) && end - g_get_monotonic_time() < LIMIT_US / 2;

@@ -2,10 +2,26 @@
  * Copyright 2026 The OpenLPM authors */
 /* Name, UUID and MAC addresses are free on the target (R2.9). libvirt replaces an inactive
  * definition of the same name and UUID without a word, so those count too. */
+#include "daemon/migration.h"
 #include "daemon/validate/checks.h"
 #include "host/inspect.h"
 
 #include <string.h>
+
+/* The copy that is being made of this very partition is no namesake. */
+static void drop_copy(struct lpm_validation *validation, json_t *partitions)
+{
+    const char *uuid = lpm_fact(validation->model, "uuid");
+    g_autoptr(LpmMigration) migration =
+        lpm_migrations_by_uuid(validation->daemon->migrations, uuid);
+    size_t i = json_array_size(partitions);
+
+    while (migration && i-- > 0) {
+        const json_t *entry = json_array_get(partitions, i);
+        if (strcmp(lpm_fact(entry, "uuid"), uuid) == 0 && lpm_fact_true(entry, "active"))
+            json_array_remove(partitions, i);
+    }
+}
 
 json_t *lpm_gather_names(struct lpm_validation *validation, GError **error)
 {
@@ -14,7 +30,10 @@ json_t *lpm_gather_names(struct lpm_validation *validation, GError **error)
                         ? lpm_host_definitions(validation->daemon->host, error)
                         : json_array();
 
-    return found ? json_pack("{s:o}", "partitions", found) : NULL;
+    if (!found)
+        return NULL;
+    drop_copy(validation, found);
+    return json_pack("{s:o}", "partitions", found);
 }
 
 void lpm_judge_names(struct lpm_judgement *judgement)

@@ -58,6 +58,17 @@ static gboolean is(const json_t *facts, const char *result)
     return strcmp(lpm_fact(facts, "result"), result) == 0;
 }
 
+/* A guest that has the host's own processor may know it by its microcode too. */
+static void judge_microcode(struct lpm_judgement *judgement)
+{
+    const char *here = lpm_fact(json_object_get(judgement->sources, "machine"), "microcode");
+    const char *there = lpm_fact(json_object_get(judgement->targets, "machine"), "microcode");
+
+    if (*here && *there && strcmp(here, there) != 0)
+        lpm_find(judgement, LPM_E_CPU_DIFFERS, "microcode %s on %s, %s on %s", here,
+                 judgement->source_name, there, judgement->target_name);
+}
+
 static void judge_passthrough(struct lpm_judgement *judgement)
 {
     if (is(judgement->target, "incompatible"))
@@ -85,6 +96,7 @@ void lpm_judge_processor(struct lpm_judgement *judgement)
                      judgement->target_name, lpm_fact(judgement->target, "cause"));
     } else if (is_passthrough(judgement->model)) {
         judge_passthrough(judgement);
+        judge_microcode(judgement);
     } else if (is(judgement->target, "incompatible") &&
                (!is(judgement->source, "incompatible") ||
                 strcmp(lpm_fact(judgement->target, "cause"),

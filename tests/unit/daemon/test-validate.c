@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* Judging: from made-up facts of both hosts to findings, above all for what a lab does not have
+ * (volumes, clustered file systems, batteries, clocks that differ, an older peer). */
+#include "daemon/validate/checks.h"
+#include "daemon/validate/validate.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The report on a model with the facts of some checks; checks that are not given have none. */
+static json_t *report_on(const char *model, const char *source, const char *target)
+{
+    static LpmConfig config = {.name = (char *)"alpha"};
+    static struct lpm_daemon daemon = {.config = &config};
+    json_t *described = json_loads(model, 0, NULL);
+    json_t *here = json_loads(source, 0, NULL), *there = json_loads(target, 0, NULL);
+    struct lpm_validation validation = {
+        .daemon = &daemon, .side = LPM_SIDE_SOURCE, .peer = "beta", .model = described};
+
+    assert_non_null(described);
+    assert_non_null(here);
+    json_t *report = lpm_validation_report(&validation, here, there, NULL);
+    json_decref(described);
+    json_decref(here);
+    json_decref(there);
+    return report;
+}
+
+/* The line of one check; borrowed from `report`. */
+static const json_t *line_of(const json_t *report, const char *id)
+{
+    const json_t *check;
+    size_t i;
+
+    json_array_foreach (json_object_get(report, "checks"), i, check) {
+        if (strcmp(lpm_fact(check, "id"), id) == 0)
+            return check;
+    }
+    fail_msg("no check %s", id);
+    return NULL;
+}
+
+/* One check with facts of both sides gives exactly that verdict and those codes, and a cause that
+ * holds `word`. */
+static void expect(const char *id, const char *model, const char *source, const char *target,
+                   const char *verdict, const char *codes, const char *word)
+{
+    g_autofree char *here = g_strdup_printf("{\"%s\": %s}", id, source);
+    g_autofree char *there = g_strdup_printf("{\"%s\": %s}", id, target);
+    json_t *report = report_on(model, here, there);
+    const json_t *line = line_of(report, id), *finding;
+    g_autoptr(GString) found = g_string_new(NULL);
+    gboolean said = *word == 0;
+    size_t i;
+
+    json_array_foreach (json_object_get(line, "findings"), i, finding) {
+        g_string_append_printf(found, "%s%s", i ? " " : "", lpm_fact(finding, "code"));
+        said = said || strstr(lpm_fact(finding, "cause"), word);
+    }
+    assert_string_equal(found->str, codes);
+    assert_string_equal(lpm_fact(line, "verdict"), verdict);
+    assert_true(said);
+    json_decref(report);
+}
+
+/* ---- disks ---- */
+
+#define DISK "{\"disks\": [{\"target\": \"vda\", \"type\": \"block\"}]}"
+
+static void expect_disk(const char *source, const char *target, const char *verdict,
+                        const char *codes, const char *word)
+{
+    g_autofree char *here = g_strdup_printf("{\"disks\": [%s]}", source);
+    g_autofree char *there = g_strdup_printf("{\"disks\": [%s]}", target);
+
+    expect("disks", DISK, here, there, verdict, codes, word);
+}
+
+#define BLOCK "\"kind\": \"block\", \"at\": \"/dev/x\", "
+
+static void test_block_devices(void **state)
+{
+    (void)state;
+    /* The mapper's UUID names volume group and volume; the same on both hosts is the same volume.
+     */
+    expect_disk("{" BLOCK "\"identity\": \"LVM-abc\", \"size_bytes\": 8}",
+                "{" BLOCK "\"identity\": \"LVM-abc\", \"size_bytes\": 8}", "pass", "", "");
+    expect_disk("{" BLOCK "\"identity\": \"LVM-abc\"}", "{" BLOCK "\"identity\": \"LVM-def\"}",
+                "error", "LPM-6001", "LVM-def");
+    expect_disk("{" BLOCK "\"serial\": \"S1\"}", "{" BLOCK "\"serial\": \"S1\"}", "pass", "", "");
+    expect_disk("{" BLOCK "\"serial\": \"S1\"}", "{" BLOCK "\"serial\": \"S2\"}", "error",
+                "LPM-6001", "S2");
+    /* Equal names, and yet another size: a clone, or half of a resize. */
+    expect_disk("{" BLOCK "\"serial\": \"S1\", \"size_bytes\": 8}",
+                "{" BLOCK "\"serial\": \"S1\", \"size_bytes\": 9}", "error", "LPM-6001", "9");
+    expect_disk("{" BLOCK "\"size_bytes\": 8}", "{" BLOCK "\"size_bytes\": 9}", "error", "LPM-6001",
+                "");
+    expect_disk("{" BLOCK "\"size_bytes\": 8}", "{" BLOCK "\"size_bytes\": 8}", "warning",
+                "LPM-6004", "");
+    /* Two partitions of one disk. */
+    expect_disk("{" BLOCK "\"serial\": \"S\", \"partition\": 1}",
+                "{" BLOCK "\"serial\": \"S\", \"partition\": 2}", "error", "LPM-6001", "");
+    expect_disk("{" BLOCK "\"serial\": \"S\"}", "{" BLOCK "\"cause\": \"No such file\"}", "error",
+                "LPM-6002", "No such file");
+    expect_disk("{" BLOCK "\"local\": \"a loop\"}", "{" BLOCK "\"cause\": \"No such file\"}",
+                "error", "LPM-6003", "a loop");
+}
+
+/* The designators agree and the serial number does not: storage that clones names. */
+static void test_cloned_names(void **state)
+{
+    (void)state;
+    expect_disk("{" BLOCK "\"designators\": [\"naa:1\"], \"serial\": \"A\"}",
+                "{" BLOCK "\"designators\": [\"naa:1\"], \"serial\": \"B\"}", "error", "LPM-6001",
+                "serial B");
+    expect_disk("{" BLOCK "\"designators\": [\"naa:1\", \"t10:x\"]}",
+                "{" BLOCK "\"designators\": [\"naa:1\", \"t10:y\"]}", "error", "LPM-6001", "");
+    /* An empty list is no word of the disk's. */
+    expect_disk("{" BLOCK "\"designators\": []}", "{" BLOCK "\"designators\": []}", "warning",
+                "LPM-6004", "");
+}
+
+#define FILE_ON(more) "{\"kind\": \"file\", \"at\": \"/images/a\", \"shared\": true, " more "}"
+
+static void test_files_on_shared_storage(void **state)
+{
+    (void)state;
+    expect_disk(FILE_ON("\"marked\": true, \"inode\": 5"), FILE_ON("\"mark_seen\": true"), "pass",
+                "", "");
+    /* Same path, same inode number even: what was written beside it is not there. */
+    expect_disk(FILE_ON("\"marked\": true, \"inode\": 5"),
+                FILE_ON("\"mark_seen\": false, \"inode\": 5"), "error", "LPM-6001", "beside");
+    expect_disk(FILE_ON("\"marked\": false, \"inode\": 5"),
+                FILE_ON("\"mark_seen\": false, \"inode\": 5"), "warning", "LPM-6004", "");
+    expect_disk(FILE_ON("\"marked\": false, \"inode\": 5"),
+                FILE_ON("\"mark_seen\": false, \"inode\": 6"), "error", "LPM-6001", "another file");
+}
+
+static void test_disks_that_were_not_looked_at(void **state)
+{
+    (void)state;
+    expect_disk("{\"kind\": \"other\", \"cause\": \"rbd\"}", "{\"kind\": \"other\"}", "warning",
+                "LPM-6004", "rbd");
+    expect("disks", DISK, "{\"disks\": []}", "{\"disks\": []}", "warning", "LPM-6004", "vda");
+    expect("disks", "{\"disks\": []}", "{\"disks\": []}", "{\"disks\": []}", "not-applicable", "",
+           "");
+    expect_disk("{\"kind\": \"empty\"}", "{\"kind\": \"empty\"}", "pass", "", "");
+}
+
+/* ---- hosts ---- */
+
+static void test_clocks(void **state)
+{
+    (void)state;
+    expect("clocks", "{}", "{\"offset_us\": 400000, \"error_us\": 100}", "{}", "pass", "", "");
+    expect("clocks", "{}", "{\"offset_us\": -2000000, \"error_us\": 100}", "{}", "warning",
+           "LPM-6060", "2000 ms behind");
+    /* A slow line: not known well enough to say that they differ. */
+    expect("clocks", "{}", "{\"offset_us\": 900000, \"error_us\": 600000}", "{}", "pass", "", "");
+}
+
+static void test_power_and_limits(void **state)
+{
+    (void)state;
+    expect("power", "{}", "{\"on_battery\": true}", "{\"on_battery\": false}", "pass", "", "");
+    expect("power", "{}", "{\"on_battery\": false}", "{\"on_battery\": true}", "error", "LPM-6070",
+           "beta");
+    expect("limits", "{}", "{\"active\": 1, \"most\": 4}", "{\"active\": 4, \"most\": 4}", "error",
+           "LPM-1008", "beta");
+}
+
+#define VERSIONS(qemu, libvirt, protocol)                                                          \
+    "{\"qemu\": \"" qemu "\", \"libvirt\": \"" libvirt "\", \"protocol\": " protocol               \
+    ", \"socket_dir\": \"/run\"}"
+
+static void test_versions(void **state)
+{
+    (void)state;
+    expect("versions", "{}", VERSIONS("7.2.22", "9.0.0", "1"), VERSIONS("10.0.0", "11.3.0", "1"),
+           "pass", "", "");
+    expect("versions", "{}", VERSIONS("10.0.0", "9.0.0", "1"), VERSIONS("9.2.1", "9.0.0", "1"),
+           "warning", "LPM-6050", "qemu");
+    expect("versions", "{}", VERSIONS("7.2.22", "9.0.0", "1"), VERSIONS("7.2.22", "9.0.0", "2"),
+           "error", "LPM-2006", "protocol 2");
+    expect("versions", "{}", VERSIONS("7.2.22", "9.0.0", "1"), VERSIONS("nonsense", "", "1"),
+           "pass", "", "");
+}
+
+/* ---- processor ---- */
+
+#define PASSTHROUGH "{\"cpu_mode\": \"host-passthrough\"}"
+#define RESULT(result) "{\"result\": \"" result "\", \"cause\": \"lacks avx\"}"
+
+static void test_processor(void **state)
+{
+    (void)state;
+    expect("processor", "{}", RESULT("superset"), RESULT("superset"), "pass", "", "");
+    expect("processor", "{}", RESULT("superset"), RESULT("incompatible"), "error", "LPM-6020",
+           "avx");
+    /* The source lacks it too, and the partition runs there: no reason against the target. */
+    expect("processor", "{}", RESULT("incompatible"), RESULT("incompatible"), "pass", "", "");
+    expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("incompatible"), "error",
+           "LPM-6020", "own processor");
+    expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("superset"), "warning", "LPM-6021",
+           "come back");
+    expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("identical"), "pass", "", "");
+    expect("processor", "{}", "{\"result\": \"none\"}", "{\"result\": \"none\"}", "not-applicable",
+           "", "");
+}
+
+/* ---- room ---- */
+
+static void test_memory(void **state)
+{
+    const char *model = "{\"memory_bytes\": 1073741824}";
+
+    (void)state;
+    expect("memory", model, "{}", "{\"available_bytes\": 2147483648, \"promised_bytes\": 0}",
+           "pass", "", "");
+    /* Promised to partitions that are on their way there. */
+    expect("memory", model, "{}",
+           "{\"available_bytes\": 2147483648, \"promised_bytes\": 1073741824}", "error", "LPM-6030",
+           "1024 MiB, required are 1088 MiB");
+}
+
+static void test_reservations(void **state)
+{
+    static const char *const exclusive =
+        "{\"disks\": {\"disks\": [{\"target\": \"vda\", \"keys\": 1, \"reservation\": "
+        "{\"number\": 3, \"type\": \"exclusive access\", \"key\": \"aa\"}}]}}";
+    json_t *report = report_on(DISK, exclusive, exclusive);
+
+    (void)state;
+    assert_string_equal(lpm_fact(line_of(report, "reservations"), "verdict"), "error");
+    json_decref(report);
+}
+
+/* ---- the report ---- */
+
+/* What a host could not gather is told as that host's error, and the rest is judged. */
+static void test_side_that_failed(void **state)
+{
+    (void)state;
+    expect("memory", "{}", "{}",
+           "{\"error\": {\"code\": \"LPM-3004\", \"cause\": \"no libvirtd\"}}", "error", "LPM-3004",
+           "beta: no libvirtd");
+}
+
+/* An older peer that does not know a check is not taken for one that passes it. */
+static void test_check_that_the_peer_does_not_know(void **state)
+{
+    json_t *report = report_on(DISK, "{\"disks\": {\"disks\": []}}", "{}");
+
+    (void)state;
+    assert_string_equal(lpm_fact(line_of(report, "disks"), "verdict"), "error");
+    assert_string_equal(lpm_fact(report, "verdict"), "not-possible");
+    json_decref(report);
+}
+
+static void test_unreached_host(void **state)
+{
+    json_t *report =
+        report_on("{\"state\": \"running\"}", "{\"state\": {\"state\": \"running\"}}", "null");
+    GError *error = NULL;
+
+    (void)state;
+    assert_string_equal(lpm_fact(line_of(report, "trust"), "verdict"), "error");
+    assert_string_equal(lpm_fact(line_of(report, "disks"), "verdict"), "not-checked");
+    assert_string_equal(lpm_fact(line_of(report, "state"), "verdict"), "pass");
+    assert_false(lpm_validate_passed(report, &error));
+    assert_int_equal(error->code, LPM_E_PEER_ANSWER);
+    g_clear_error(&error);
+    json_decref(report);
+}
+
+/* Whatever a peer sends as facts, judging it neither fails nor passes by accident of its type. */
+static void test_facts_of_any_type(void **state)
+{
+    static const char *const odd[] = {
+        "[]", "7", "\"x\"", "{\"disks\": 1}", "{\"disks\": [[], 3]}", "{\"adapters\": [null]}"};
+
+    (void)state;
+    for (gsize i = 0; i < G_N_ELEMENTS(odd); i++) {
+        json_t *facts = json_object();
+        for (const struct lpm_check *check = lpm_checks; check->id; check++)
+            json_object_set_new(facts, check->id, json_loads(odd[i], JSON_DECODE_ANY, NULL));
+        g_autofree char *text = json_dumps(facts, 0);
+        json_t *report = report_on("{\"disks\": [{\"target\": \"vda\"}], \"adapters\": "
+                                   "[{\"mac\": \"a\", \"type\": \"bridge\"}]}",
+                                   text, text);
+        assert_string_equal(lpm_fact(report, "verdict"), "not-possible");
+        json_decref(report);
+        json_decref(facts);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_block_devices),
+        cmocka_unit_test(test_cloned_names),
+        cmocka_unit_test(test_files_on_shared_storage),
+        cmocka_unit_test(test_disks_that_were_not_looked_at),
+        cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_power_and_limits),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_processor),
+        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_reservations),
+        cmocka_unit_test(test_side_that_failed),
+        cmocka_unit_test(test_check_that_the_peer_does_not_know),
+        cmocka_unit_test(test_unreached_host),
+        cmocka_unit_test(test_facts_of_any_type),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

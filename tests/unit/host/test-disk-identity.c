@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* Pages in which a disk says who it is, whole and damaged; files, and the marks beside them. */
+#include "host/disk-identity.h"
+#include "host/probe.h"
+#include "host/xml.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void expect_designators(const guint8 *page, gsize length, const char *expected)
+{
+    json_t *found = lpm_vpd_designators(page, length);
+    g_autofree char *text = json_dumps(found, JSON_COMPACT);
+
+    assert_string_equal(text, expected);
+    json_decref(found);
+}
+
+static void test_designators(void **state)
+{
+    const guint8 page[] = {0, 0x83, 0, 24, 2, 1, 0, 4, 'A', 'B', 'C', ' ', /* T10, text */
+                           1, 3,    0, 4,  1, 2, 3, 4,                     /* NAA, binary */
+                           1, 0x14, 0, 4,  0, 0, 0, 1};                    /* of the port */
+
+    (void)state;
+    expect_designators(page, sizeof(page), "[\"naa:01020304\",\"t10:ABC\"]");
+    /* Cut in the middle of a designator: what is whole counts. */
+    expect_designators(page, 18, "[\"t10:ABC\"]");
+    expect_designators(page, 3, "[]");
+    expect_designators(page, 0, "[]");
+}
+
+/* Lengths that lead beyond the page, and another page's number. */
+static void test_damaged_designators(void **state)
+{
+    const guint8 beyond[] = {0, 0x83, 0xff, 0xff, 1, 3, 0, 255, 1, 2, 3, 4};
+    const guint8 other[] = {0, 0x80, 0, 8, 1, 3, 0, 4, 1, 2, 3, 4};
+    const guint8 endless[] = {0, 0x83, 0, 8, 1, 3, 0, 0, 1, 3, 0, 0};
+
+    (void)state;
+    expect_designators(beyond, sizeof(beyond), "[]");
+    expect_designators(other, sizeof(other), "[]");
+    expect_designators(endless, sizeof(endless), "[]");
+}
+
+static void test_serial(void **state)
+{
+    const guint8 page[] = {0, 0x80, 0, 6, ' ', 'S', '1', 0xff, ' ', ' '};
+    g_autofree char *whole = lpm_vpd_serial(page, sizeof(page));
+    g_autofree char *cut = lpm_vpd_serial(page, 6), *none = lpm_vpd_serial(page, 3);
+
+    (void)state;
+    assert_true(g_str_has_prefix(whole, "S1"));
+    assert_true(g_utf8_validate(whole, -1, NULL));
+    assert_string_equal(cut, "S");
+    assert_string_equal(none, "");
+}
+
+static void test_marks(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("lpm-test-XXXXXX", NULL);
+    g_autofree char *image = g_build_filename(folder, "image", NULL);
+    g_autofree char *missing = g_build_filename(folder, "no", "image", NULL);
+    char *mark = lpm_disk_mark(image, "0123");
+
+    (void)state;
+    assert_non_null(mark);
+    assert_true(lpm_disk_mark_seen(image, "0123", 0));
+    assert_false(lpm_disk_mark_seen(image, "0124", 0));
+    /* Of another run, under our name: its content tells. */
+    assert_true(g_file_set_contents(mark, "other", -1, NULL));
+    assert_false(lpm_disk_mark_seen(image, "0123", 0));
+    assert_null(lpm_disk_mark(missing, "0123"));
+    unlink(mark);
+    g_free(mark);
+    rmdir(folder);
+}
+
+static void test_files(void **state)
+{
+    g_autofree char *folder = g_dir_make_tmp("lpm-test-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(folder, "image", NULL);
+    json_t *absent = lpm_file_identity(path);
+
+    (void)state;
+    assert_true(json_is_true(json_object_get(absent, "missing")));
+    assert_true(json_is_string(json_object_get(absent, "cause")));
+    assert_true(g_file_set_contents(path, "hello", -1, NULL));
+    json_t *present = lpm_file_identity(path);
+    assert_string_equal(json_string_value(json_object_get(present, "digest")),
+                        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
+    assert_int_equal(json_integer_value(json_object_get(present, "size_bytes")), 5);
+    json_t *odd = lpm_file_identity(folder);
+    assert_true(json_is_string(json_object_get(odd, "cause")));
+    json_decref(absent);
+    json_decref(present);
+    json_decref(odd);
+    unlink(path);
+    rmdir(folder);
+}
+
+static void test_probe_without_interface(void **state)
+{
+    const struct lpm_probe probe = {.interface = "nosuchlpm0", .mtu = 1500, .limit_ms = 100};
+    json_t *facts = lpm_probe_run(&probe);
+
+    (void)state;
+    assert_true(json_is_false(json_object_get(facts, "found")));
+    assert_int_equal(lpm_interface_mtu("a-name-that-is-far-too-long-for-an-interface"), 0);
+    json_decref(facts);
+}
+
+static void test_xml(void **state)
+{
+    static const struct lpm_xml_member members[] = {{"name", "a/@no|a/@b", LPM_XML_TEXT},
+                                                    {"size", "a", LPM_XML_INT},
+                                                    {"flag", "c", LPM_XML_FLAG},
+                                                    {"absent", "d", LPM_XML_TEXT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(LpmXml) xml = lpm_xml_parse("<r><a b='x'>12</a><c/></r>", &error);
+    json_t *object = lpm_xml_object(xml, NULL, members);
+    g_autofree char *text = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS);
+
+    (void)state;
+    assert_string_equal(text, "{\"flag\":true,\"name\":\"x\",\"size\":12}");
+    assert_null(lpm_xml_parse("<r>", &error));
+    assert_non_null(error);
+    json_decref(object);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_designators), cmocka_unit_test(test_damaged_designators),
+        cmocka_unit_test(test_serial),      cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_files),       cmocka_unit_test(test_probe_without_interface),
+        cmocka_unit_test(test_xml),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
