@@ -227,11 +227,15 @@ class Bench:
             self.scenario.remove_guest(PARTITION)
 
 
-def plan(count, seed):
+def matching(only):
+    return [(fault, instant) for fault, instant in cells() if only in f"{fault}@{instant}"]
+
+
+def plan(count, seed, only):
     """Every cell once before any comes a second time; in an order of the seed's."""
     rng, chosen = random.Random(seed), []
     while len(chosen) < count:
-        once = cells()
+        once = matching(only)
         rng.shuffle(once)
         chosen += once
     return chosen[:count]
@@ -242,9 +246,7 @@ def run_all(args):
     with Scenario(args.name, build=args.build, with_lpmd=False) as scenario, \
             Observer(scenario) as observer:
         bench = Bench(scenario, observer)
-        for number, (fault, instant) in enumerate(plan(args.count, args.seed)):
-            if args.only and args.only not in f"{fault}@{instant}":
-                continue
+        for number, (fault, instant) in enumerate(plan(args.count, args.seed, args.only)):
             trial = Trial(scenario, observer, fault, instant,
                           random.Random(f"{args.seed}/{number}"))
             trial.run(bench.home())
@@ -283,13 +285,13 @@ def main():
     parser = argparse.ArgumentParser(prog="lab.faults.plain", description=__doc__.split("\n")[0])
     parser.add_argument("--count", type=int, default=len(cells()), metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="S")
-    parser.add_argument("--only", metavar="PATTERN", help="only trials with this in FAULT@INSTANT")
+    parser.add_argument("--only", default="", metavar="PATTERN", help="only trials with this in FAULT@INSTANT")
     parser.add_argument("--name", default="plain", help="of the lab (plain)")
     parser.add_argument("--build", help="build folder with the lab's programs")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--update", action="store_true", help=f"write {os.path.basename(RESULTS)}")
     args = parser.parse_args()
-    if args.count < 1 or (args.only and not any(args.only in f"{f}@{i}" for f, i in cells())):
+    if args.count < 1 or not matching(args.only):
         parser.error("--count: 1 or more; --only: a part of FAULT@INSTANT that there is")
     try:
         result = run_all(args)
