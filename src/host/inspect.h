@@ -18,7 +18,7 @@
  *           protocol, name, address, port, socket, initiator, auth, reservations,
  *           backing: [{path}]}],
  *  adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan, port, team}],
- *  hostdevs, filesystems, shmems, graphics, consoles, channels, redirections, tpms, smartcards:
+ *  hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards:
  *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
  *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither

@@ -58,6 +58,7 @@ static const struct lpm_xml_member adapter_members[] = {
 static const struct lpm_xml_member device_members[] = {
     {"type", "@type|@model|model/@type", LPM_XML_TEXT},
     {"mode", "@mode", LPM_XML_TEXT},
+    {"role", "@role", LPM_XML_TEXT},
     {"name", "@name|alias/@name|target/@name", LPM_XML_TEXT},
     {"driver", "driver/@type", LPM_XML_TEXT},
     {"backend", "backend/@type", LPM_XML_TEXT},
@@ -83,7 +84,6 @@ static const struct {
     {"graphics", "devices/graphics"},
     {"consoles", "devices/serial|devices/parallel"},
     {"channels", "devices/channel"},
-    {"redirections", "devices/redirdev"},
     {"tpms", "devices/tpm"},
     {"smartcards", "devices/smartcard"},
 };

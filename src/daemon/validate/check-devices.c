@@ -15,15 +15,6 @@
 
 /* ---- bound devices: the description tells ---- */
 
-/* Lists of which any entry is bound, with what to call it. */
-static const struct {
-    const char *list, *what;
-} bound_lists[] = {
-    {"shmems", "shared memory with another program"},
-    {"redirections", "a redirected USB device"},
-    {"smartcards", "a smart card"},
-};
-
 static void judge_hostdevs(struct lpm_judgement *judgement)
 {
     const json_t *device;
@@ -74,9 +65,15 @@ void lpm_judge_devices(struct lpm_judgement *judgement)
 
     judge_hostdevs(judgement);
     judge_file_systems(judgement);
-    for (gsize k = 0; k < G_N_ELEMENTS(bound_lists); k++) {
-        json_array_foreach (json_object_get(judgement->model, bound_lists[k].list), i, device)
-            lpm_find(judgement, LPM_E_DEVICE_BOUND, "%s is attached", bound_lists[k].what);
+    /* With role `master` its content goes with the partition. */
+    json_array_foreach (json_object_get(judgement->model, "shmems"), i, device) {
+        if (strcmp(lpm_fact(device, "role"), "master") != 0)
+            lpm_find(judgement, LPM_E_DEVICE_BOUND,
+                     "memory '%s' is shared with a program of this host", lpm_fact(device, "name"));
+    }
+    json_array_foreach (json_object_get(judgement->model, "smartcards"), i, device) {
+        if (g_str_has_prefix(lpm_fact(device, "mode"), "host"))
+            lpm_find(judgement, LPM_E_DEVICE_BOUND, "a smart card of this host is attached");
     }
     json_array_foreach (json_object_get(judgement->model, "tpms"), i, device) {
         if (strcmp(lpm_fact(device, "backend"), "passthrough") == 0)
