@@ -11,10 +11,8 @@ import signal
 import sys
 import time
 
-from lab.faults import plan, results, workers
+from lab.faults import mutants, plan, results, workers
 from lab.proc import LabError
-
-MUTANTS = ("resume-before-dead", "finish-on-timeout", "skip-fsync", "give-up-prepared")
 
 
 def parse():
@@ -27,6 +25,9 @@ def parse():
     parser.add_argument("--name", default="flt", help="begin of the labs' names (flt)")
     parser.add_argument("--list", action="store_true", help="only describe the trials")
     parser.add_argument("--replay", type=int, metavar="TRIAL", help="one trial, by its seed")
+    parser.add_argument("--mutant", choices=sorted(mutants.TABLE), metavar="NAME",
+                        help="show that the engine catches a deliberate bug: "
+                        f"{', '.join(sorted(mutants.TABLE))}; exit 0 if it does")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--verbose", action="store_true", help="a timeline of good trials too")
     parser.add_argument("--update", action="store_true", help="put the outcome into docs/faults.md")
@@ -45,6 +46,15 @@ def seeds_of(args):
     return [args.seed * plan.RUN + i for i in range(args.count)]
 
 
+def run_mutant(args):
+    def say(record, number, total):
+        print(results.line(record, number, total, args.verbose), file=sys.stderr, flush=True)
+    answer = mutants.run(args.mutant, args.build, args.name, say)
+    print(json.dumps(answer) if args.json else
+          f"{args.mutant}: {'caught by ' + answer['by'][0] if answer['caught'] else 'NOT CAUGHT'}")
+    return 0 if answer["caught"] else 1
+
+
 def interrupted(_signal, _frame):
     raise KeyboardInterrupt
 
@@ -54,6 +64,8 @@ def main():
     signal.signal(signal.SIGTERM, interrupted)
     begin = time.monotonic()
     try:
+        if args.mutant:
+            return run_mutant(args)
         job = workers.Job(args.build, args.name, args.only)
         plans = [p for p in (job.plan(s) for s in seeds_of(args)) if p]
         if not plans:

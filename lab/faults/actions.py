@@ -20,7 +20,7 @@ DATA, CONTROL, ISCSI = 16521, 16520, 3260
 class Fault:
     """`where`: the victim's host; `seconds`: from apply to heal."""
 
-    slow = False  # a trial with it takes longer than others
+    waits_for_point = False  # whether heal() can only work once a fault point is released
 
     def __init__(self, ground, side, where, seconds):
         self.ground, self.side, self.where, self.seconds = ground, side, where, seconds
@@ -44,7 +44,6 @@ class Kill(Fault):
     def __init__(self, ground, side, where, seconds, what):
         super().__init__(ground, side, where, seconds)
         self.what = what
-        self.slow = what == "qemu"
 
     def apply(self):
         pids = self.ground.pids(self.what, self.where, self.side)
@@ -85,6 +84,8 @@ class Pause(Fault):
 
 class Restart(Fault):
     """lpmd as systemd restarts it: SIGTERM, and the next at once."""
+
+    waits_for_point = True
 
     def apply(self):
         rec = self.ground.state["hosts"][self.where]["lpmd"]

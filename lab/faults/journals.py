@@ -10,6 +10,8 @@ import sqlite3
 import tempfile
 import time
 
+from lab.faults.ground import NoAnswer
+
 
 def _rows(folder, sql, *values):
     with contextlib.closing(sqlite3.connect(os.path.join(folder, "lpmd.db"))) as db:
@@ -30,9 +32,19 @@ def _of_host(ground, where, migration):
             folder, "SELECT wall_us, what, facts FROM decisions WHERE migration = ?", migration)]
         lines += [(at, where, f"{level} {event}: {text or ''}") for at, level, event, text in _rows(
             folder, "SELECT time_us, level, event, text FROM log WHERE migration = ?", migration)]
+        lines += _living_log(ground, where, migration)
         ends = _rows(folder, "SELECT state, error FROM migrations WHERE id = ?", migration)
         lines += [(2**62, where, f"now {state} {error or ''}") for state, error in ends]
-    return lines
+    return list(dict.fromkeys(lines))
+
+
+def _living_log(ground, where, migration):
+    """lpmd's own word, which has entries that are not on the disk yet."""
+    try:
+        entries = ground.api(where, f"/v1/log?migration={migration}")[1].get("entries", [])
+    except NoAnswer:
+        return []
+    return [(e["time_us"], where, f"{e['level']} {e['event']}: {e['text'] or ''}") for e in entries]
 
 
 def newest(ground, where):

@@ -47,7 +47,8 @@ def line(record, number, total, verbose=False):
     text += "".join(f"\n    note: {n}" for n in record["notes"])
     if record["failures"]:
         text += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
-        text += f"\n  replay: ./run faults --replay {record['seed']}"
+        if record["column"] != "mutant":
+            text += f"\n  replay: ./run faults --replay {record['seed']}"
     if record["failures"] or verbose:
         text += "".join(f"\n    {entry}" for entry in record["timeline"])
     return text

@@ -131,11 +131,12 @@ class Trial:
         """Whether no fault point can be reached any more, nor any instant after the movers' start."""
         if any(not isinstance(i.step.instant, str) and self.movers_since for i, _ in waiting):
             return False
-        if self.call.poll() not in (None, 0):
-            return True
+        code = self.call.poll()  # first, or the migration might begin between the two looks
+        if code is None or code:
+            return bool(code)
         try:
             return all(not self.ground.migrations(w, active=True, timeout=0.2)
-                       for w in self.hosts.values()) and self.call.poll() is not None
+                       for w in self.hosts.values())
         except NoAnswer:
             return False
 
@@ -149,9 +150,11 @@ class Trial:
             injection.applied = fault.apply()
         finally:
             now = time.monotonic()
+            # A daemon that is asked to end, ends only once it is beyond its fault point.
+            healed = now + max(step.seconds, step.hold + 0.01 if fault.waits_for_point else 0)
             if point:
                 self._later(now + step.hold, lambda: self.ground.disarm(self._host_of(step), point))
-            self._later(now + step.seconds, fault.heal)
+            self._later(healed, fault.heal)
 
     def _later(self, due, function):
         heapq.heappush(self.todo, (due, next(self.order), function))

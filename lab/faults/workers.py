@@ -28,8 +28,9 @@ ATTEMPTS = 3  # to set a lab up
 class Job:
     """What all trials of a run have in common."""
 
-    def __init__(self, build, name, only):
+    def __init__(self, build, name, only, link_timeout_s=None):
         self.build, self.name, self.only = build, name, only
+        self.link_timeout_s = link_timeout_s
         program = os.path.join(Lab(name, build).build, "src/daemon/lpmd")
         try:
             listed = subprocess.run([program, "--list-fault-points"], stdout=subprocess.PIPE,
@@ -65,11 +66,12 @@ def run(job, plans, labs):
                 if not any(worker.is_alive() for worker in crew):
                     raise LabError("the labs have ended before the trials were done") from None
     finally:
-        for worker in crew:
-            if missing and worker.is_alive():
-                os.kill(worker.pid, signal.SIGTERM)
-        for worker in crew:
-            worker.join()
+        while any(worker.is_alive() for worker in crew):
+            for worker in crew:
+                if missing and worker.is_alive():
+                    os.kill(worker.pid, signal.SIGTERM)
+            crew[0].join(1)
+            crew.sort(key=lambda worker: not worker.is_alive())
 
 
 def _interrupt(_signal, _frame):
@@ -106,7 +108,7 @@ def _one_lab(job, name, todo, done):
 def _set_up(job, name):
     for attempt in range(ATTEMPTS):
         try:
-            return _Entered(Ground(name, job.build))
+            return _Entered(Ground(name, job.build, job.link_timeout_s))
         except LabError as error:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -125,7 +127,10 @@ class _Entered:
         return self.ground
 
     def __exit__(self, *exception):
+        # Nothing interrupts the taking down: it is what an interrupt leads to.
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.ground.__exit__(*exception)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one_trial(ground, p):
