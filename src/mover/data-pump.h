@@ -9,6 +9,8 @@
 #define LPM_MOVER_DATA_PUMP_H
 
 #include "codec/compressor.h"
+#include "mover/demand-meter.h"
+#include "mover/page-queue.h"
 #include "mover/pump.h"
 #include "mover/switchover.h"
 #include "stream/stream-parser.h"
@@ -17,8 +19,12 @@ typedef struct lpm_data_pump LpmDataPump;
 
 struct lpm_data_facts {
     struct lpm_stream_info stream; /* what passed: read at the source, written at the target */
-    guint64 hash_bytes; /* of the forward stream: read at the source, written at the target */
+    guint64 hash_bytes; /* of the forward stream: read at the source, written at the target; in
+                           post-copy in the order in which it went */
     char hash[33];      /* XXH3-128 of them, hexadecimal; "" while there are none */
+    struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at
+                                       the target until the page was given to QEMU */
+    struct lpm_page_queue_state queue; /* the source's, in post-copy */
 };
 
 /* Starts. `method` and `level` are used by the source. `switchover` (borrowed) is told the outcome
@@ -27,6 +33,8 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
                                const struct lpm_compressor *method, int level);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);
+/* The session's word that something has arrived; does not wait. */
+void lpm_data_pump_acknowledged(LpmDataPump *data);
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts);
 /* After the session was stopped or failed and the endpoint cancelled. */
 void lpm_data_pump_cancel(LpmDataPump *data);

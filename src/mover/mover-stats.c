@@ -53,6 +53,24 @@ static json_t *link_stats(const struct lpm_session_state *state)
                      (json_int_t)state->round_trip_us);
 }
 
+/* Post-copy. At the source: from a request to the frame with the page; at the target: from QEMU's
+ * request to the page given to it. */
+static json_t *demand_stats(LpmMover *mover, const struct lpm_data_facts *facts)
+{
+    const struct lpm_latency *latency = &facts->demand.latency;
+    json_t *demand = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I}", "requests", (json_int_t)facts->demand.requests, "served",
+        (json_int_t)latency->count, "mean_us", (json_int_t)lpm_latency_mean_us(latency), "p99_us",
+        (json_int_t)lpm_latency_percentile_us(latency, 99), "max_us", (json_int_t)latency->max_us);
+
+    if (mover->side == LPM_SIDE_SOURCE) {
+        json_object_set_new(demand, "too_late", json_integer((json_int_t)facts->queue.too_late));
+        json_object_set_new(demand, "overtook", json_integer((json_int_t)facts->queue.overtook));
+        json_object_set_new(demand, "waiting_bytes", json_integer((json_int_t)facts->queue.bytes));
+    }
+    return demand;
+}
+
 static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session_state *state,
                         const struct lpm_data_facts *facts)
 {
@@ -87,6 +105,7 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                                   lpm_stream_phase_name(info->phase), "ram_bytes",
                                   (json_int_t)info->ram_bytes, "degraded", info->degraded,
                                   "degraded_reason", info->degraded_reason));
+    json_object_set_new(stats, "demand", demand_stats(mover, facts));
     json_object_set_new(stats, "stream_hash",
                         facts->hash[0] ? json_string(facts->hash) : json_null());
     json_object_set_new(stats, "stream_hash_bytes", json_integer((json_int_t)facts->hash_bytes));

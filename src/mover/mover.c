@@ -58,6 +58,15 @@ static void note_drained(gpointer opaque, enum lpm_channel channel)
         lpm_data_pump_drained(mover->data);
 }
 
+/* The same. */
+static void note_acknowledged(gpointer opaque, enum lpm_channel channel)
+{
+    LpmMover *mover = opaque;
+
+    if (channel == LPM_CHANNEL_DATA && mover->data)
+        lpm_data_pump_acknowledged(mover->data);
+}
+
 LpmMover *lpm_mover_new(int listen_fd, enum lpm_side side)
 {
     LpmMover *mover = g_new0(LpmMover, 1);
@@ -120,6 +129,7 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
                                         .window = start->backlog_bytes,
                                         .changed = note_change,
                                         .drained = note_drained,
+                                        .acknowledged = note_acknowledged,
                                         .user = mover};
 
     if (mover->started)

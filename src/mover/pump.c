@@ -51,7 +51,7 @@ void lpm_pump_end_reading(const struct lpm_pump *pump, int failure)
     lpm_endpoint_read_done(pump->endpoint, cause);
 }
 
-void lpm_pump_read_raw(const struct lpm_pump *pump)
+void lpm_pump_read_raw(const struct lpm_pump *pump, lpm_watch watch, gpointer user)
 {
     g_autofree guint8 *buffer = g_malloc(RAW_CHUNK);
     int fd = lpm_pump_begin_reading(pump);
@@ -60,9 +60,11 @@ void lpm_pump_read_raw(const struct lpm_pump *pump)
 
     if (fd < 0)
         return;
-    while ((n = lpm_pump_read(pump, fd, buffer, RAW_CHUNK, &failure)))
+    while ((n = lpm_pump_read(pump, fd, buffer, RAW_CHUNK, &failure))) {
+        watch(user, buffer, n);
         lpm_session_push(pump->session,
                          lpm_frame_new_raw(LPM_FRAME_DATA, pump->channel, buffer, n));
+    }
     lpm_pump_end_reading(pump, failure);
 }
 

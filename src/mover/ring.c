@@ -11,6 +11,8 @@ struct lpm_ring {
     guint64 put, released; /* slots, in total */
     gboolean ended, closed;
     gboolean idle; /* the link has nothing to do */
+    gboolean nudged;
+    gboolean asks; /* the consumer wants to know of acknowledgements */
 
     /* slot put % SLOTS is the producer's, slot released % SLOTS the consumer's while it holds one
      */
@@ -68,7 +70,8 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
     enum lpm_ring_result result = LPM_RING_END;
 
     pthread_mutex_lock(&ring->lock);
-    while (!ring->closed && !ring->ended && ring->put == ring->released && !(holding && ring->idle))
+    while (!ring->closed && !ring->ended && ring->put == ring->released && !ring->nudged &&
+           !(holding && ring->idle))
         pthread_cond_wait(&ring->moved, &ring->lock);
     if (ring->closed) {
         result = LPM_RING_CLOSED;
@@ -76,6 +79,7 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
         *slot = &ring->slots[ring->released % LPM_RING_SLOTS];
         result = LPM_RING_SLOT;
     } else if (!ring->ended) {
+        ring->nudged = FALSE;
         result = LPM_RING_FLUSH;
     }
     pthread_mutex_unlock(&ring->lock);
@@ -103,6 +107,36 @@ void lpm_ring_drained(LpmRing *ring)
     ring->idle = TRUE;
     pthread_cond_broadcast(&ring->moved);
     pthread_mutex_unlock(&ring->lock);
+}
+
+gboolean lpm_ring_idle(LpmRing *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    gboolean idle = ring->idle;
+
+    ring->asks = TRUE;
+    pthread_mutex_unlock(&ring->lock);
+    return idle;
+}
+
+static void nudge(LpmRing *ring, gboolean unasked)
+{
+    pthread_mutex_lock(&ring->lock);
+    if (unasked || ring->asks) {
+        ring->nudged = TRUE;
+        pthread_cond_broadcast(&ring->moved);
+    }
+    pthread_mutex_unlock(&ring->lock);
+}
+
+void lpm_ring_nudge(LpmRing *ring)
+{
+    nudge(ring, TRUE);
+}
+
+void lpm_ring_acknowledged(LpmRing *ring)
+{
+    nudge(ring, FALSE);
 }
 
 void lpm_ring_close(LpmRing *ring)

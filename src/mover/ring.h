@@ -33,7 +33,7 @@ void lpm_ring_end(LpmRing *ring);
 
 enum lpm_ring_result {
     LPM_RING_SLOT,  /* `*slot` is the next; give it back with lpm_ring_release */
-    LPM_RING_FLUSH, /* only if `holding`: send what you hold */
+    LPM_RING_FLUSH, /* `holding` and the link idle, or nudged: look what can be sent */
     LPM_RING_END,   /* the producer has ended and everything was taken */
     LPM_RING_CLOSED,
 };
@@ -43,6 +43,12 @@ void lpm_ring_release(LpmRing *ring);
 /* Consumer, before it sends: the link will have something to do until it says `drained` again. */
 void lpm_ring_sending(LpmRing *ring);
 
+/* Consumer: whether the link has nothing to do. From then on acknowledgements nudge. */
+gboolean lpm_ring_idle(LpmRing *ring);
+
+/* Wakes the consumer, now or the next time it waits. Neither of the two waits. */
+void lpm_ring_nudge(LpmRing *ring);
+void lpm_ring_acknowledged(LpmRing *ring);
 /* The link has nothing to do. Does not wait. */
 void lpm_ring_drained(LpmRing *ring);
 /* Ends every wait for good. */

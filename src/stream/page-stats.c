@@ -81,6 +81,18 @@ gboolean lpm_page_stats_mark(LpmPageStats *stats, guint index, uint64_t offset)
     return FALSE;
 }
 
+gboolean lpm_page_stats_marked(const LpmPageStats *stats, guint index, uint64_t offset)
+{
+    uint64_t page = offset >> stats->shift;
+
+    if (index >= stats->blocks->len)
+        return FALSE;
+    const struct block *block = &g_array_index(stats->blocks, struct block, index);
+    const uint64_t *piece = page < block->pages ? block->pieces[page / PIECE_PAGES] : NULL;
+
+    return piece && piece[page % PIECE_PAGES / 64] >> (page % 64) & 1;
+}
+
 uint64_t lpm_page_stats_distinct(const LpmPageStats *stats)
 {
     return stats->distinct;

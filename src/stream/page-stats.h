@@ -29,6 +29,9 @@ gboolean lpm_page_stats_add_block(LpmPageStats *stats, uint64_t length);
  * is not counted: FALSE. */
 gboolean lpm_page_stats_mark(LpmPageStats *stats, guint block, uint64_t offset);
 
+/* Whether the page is marked. */
+gboolean lpm_page_stats_marked(const LpmPageStats *stats, guint block, uint64_t offset);
+
 /* Pages marked at least once. */
 uint64_t lpm_page_stats_distinct(const LpmPageStats *stats);
 

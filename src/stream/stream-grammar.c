@@ -316,7 +316,7 @@ static gsize command(LpmStreamParser *p, const uint8_t *data, gsize need)
 }
 
 static gsize section_take(LpmStreamParser *p, const uint8_t *data, gsize have G_GNUC_UNUSED,
-                          gsize need, struct lpm_stream_event *event G_GNUC_UNUSED)
+                          gsize need, struct lpm_stream_event *event)
 {
     switch (data[0]) {
     case TYPE_EOF:
@@ -329,7 +329,10 @@ static gsize section_take(LpmStreamParser *p, const uint8_t *data, gsize have G_
         return new_section(p, data, need);
     case TYPE_PART:
     case TYPE_END:
-        return next_section(p, data, need);
+        need = next_section(p, data, need);
+        if (p->state == LPM_STATE_RAM)
+            event->unit = p->section_ends ? LPM_STREAM_UNIT_LAST : LPM_STREAM_UNIT_PART;
+        return need;
     case TYPE_COMMAND:
         return command(p, data, need);
     default:
@@ -356,13 +359,15 @@ static gsize footer_need(LpmStreamParser *p G_GNUC_UNUSED, const uint8_t *data,
 }
 
 static gsize footer_take(LpmStreamParser *p, const uint8_t *data, gsize have G_GNUC_UNUSED,
-                         gsize need, struct lpm_stream_event *event G_GNUC_UNUSED)
+                         gsize need, struct lpm_stream_event *event)
 {
     p->state = LPM_STATE_SECTION;
     if (need == 1)
         return 0;
     if (lpm_be32(data + 1) != lpm_stream_current(p)->id)
         return lpm_stream_degrade(p, "the footer of another section");
+    p->info.footers = TRUE;
+    event->unit = LPM_STREAM_UNIT_FOOTER;
     return need;
 }
 

@@ -59,6 +59,7 @@ struct lpm_stream_parser {
      * taken by the unit before and go at the next step (an event may point to them). */
     uint8_t *hold; /* LPM_STREAM_UNIT_MAX bytes */
     gsize held, emitted, drop;
+    gboolean whole_units;
     uint64_t consumed; /* bytes of all complete units: position of the unit being looked at */
 
     /* Configuration */

@@ -121,8 +121,10 @@ static gboolean emit_hold(LpmStreamParser *p, struct lpm_stream_event *event)
 {
     if (p->emitted == p->held)
         return FALSE;
-    if (p->emitted)
+    if (p->emitted) {
         event->type = LPM_STREAM_LITERAL;
+        event->unit = LPM_STREAM_UNIT_OTHER;
+    }
     set_event(event, p->hold + p->emitted, p->held - p->emitted);
     p->emitted = p->held;
     return TRUE;
@@ -176,8 +178,10 @@ static gboolean take_held(LpmStreamParser *p, struct lpm_stream_event *event)
     if (!used)
         return FALSE;
     p->drop = used;
-    if (used != p->held)
-        event->type = LPM_STREAM_LITERAL; /* bytes of the next unit leave with it */
+    if (used != p->held) { /* bytes of the next unit leave with it */
+        event->type = LPM_STREAM_LITERAL;
+        event->unit = LPM_STREAM_UNIT_OTHER;
+    }
     set = emit_hold(p, event);
     if (!set) {
         event->type = LPM_STREAM_NONE;
@@ -205,6 +209,12 @@ static gsize take_in_place(LpmStreamParser *p, const uint8_t *data, gsize have,
     return used;
 }
 
+static gboolean withholds(const LpmStreamParser *p)
+{
+    return p->state == LPM_STATE_RAM ||
+           (p->whole_units && (p->state == LPM_STATE_SECTION || p->state == LPM_STATE_FOOTER));
+}
+
 static gsize step(LpmStreamParser *p, const uint8_t *data, gsize length,
                   struct lpm_stream_event *event)
 {
@@ -227,7 +237,7 @@ static gsize step(LpmStreamParser *p, const uint8_t *data, gsize length,
         if (take_held(p, event))
             return taken;
     }
-    if (p->state != LPM_STATE_RAM)
+    if (!withholds(p))
         emit_hold(p, event);
     return taken;
 }
@@ -254,6 +264,11 @@ void lpm_stream_parser_flush(LpmStreamParser *p, struct lpm_stream_event *event)
     apply_drop(p);
     if (emit_hold(p, event))
         event->type = LPM_STREAM_LITERAL;
+}
+
+void lpm_stream_parser_whole_units(LpmStreamParser *p)
+{
+    p->whole_units = TRUE;
 }
 
 gsize lpm_stream_parser_withheld(const LpmStreamParser *p)

@@ -39,12 +39,22 @@ enum lpm_stream_event_type {
     LPM_STREAM_PAGE,      /* one whole record of a page with its content */
 };
 
+/* The frame around records of `ram`, told for whole units (lpm_stream_parser_whole_units). */
+enum lpm_stream_unit_kind {
+    LPM_STREAM_UNIT_OTHER, /* anything else, or a piece of a unit */
+    LPM_STREAM_UNIT_PART,  /* the head of a PART of `ram`: 5 bytes */
+    LPM_STREAM_UNIT_LAST,  /* the head of its END: 5 bytes */
+    LPM_STREAM_UNIT_EOS,   /* the record that ends a body of `ram`: 8 bytes */
+    LPM_STREAM_UNIT_FOOTER /* a footer, of whatever section: 5 bytes */
+};
+
 /* `data` points into the caller's input or into the parser, and is valid until the next call on the
  * parser or until the input changes. */
 struct lpm_stream_event {
     enum lpm_stream_event_type type;
-    const uint8_t *data; /* the bytes of the input that this event stands for */
-    gsize length;        /* how many; 0 only with NONE */
+    const uint8_t *data;            /* the bytes of the input that this event stands for */
+    gsize length;                   /* how many; 0 only with NONE */
+    enum lpm_stream_unit_kind unit; /* LITERAL only */
     /* ZERO_PAGE and PAGE only: */
     gsize header_length; /* bytes before the content: 8, or 9 + the length of the block's name */
     guint32 page_size;   /* bytes; PAGE: length == header_length + page_size */
@@ -83,6 +93,7 @@ struct lpm_stream_info {
     gboolean pages_tracked; /* FALSE: resent and distinct are not counted (no or too many blocks) */
     guint rounds;         /* passes over memory, 1 from the first page (estimate: order of pages) */
     guint ram_sections;   /* START, PART and END sections of `ram` completed */
+    gboolean footers;     /* sections end with a footer */
     gboolean setup_done;  /* every START passed, the first PART or END began */
     gboolean ram_ended;   /* END of `ram` passed whole */
     gboolean return_path; /* OPEN_RETURN_PATH passed */
@@ -129,6 +140,11 @@ gsize lpm_stream_parser_step(LpmStreamParser *parser, const uint8_t *data, gsize
 /* Hands out the bytes that are withheld, as LITERAL, or NONE if there are none. Parsing goes on
  * after it; only the record concerned loses its event. Call at the end of the input. */
 void lpm_stream_parser_flush(LpmStreamParser *parser, struct lpm_stream_event *event);
+
+/* From now on the heads of sections and footers are withheld until they are whole, as page records
+ * are, so that each is one event and has its kind. The writer of a stream does not wait between the
+ * bytes of one of these. */
+void lpm_stream_parser_whole_units(LpmStreamParser *parser);
 
 /* Bytes taken and not handed out. */
 gsize lpm_stream_parser_withheld(const LpmStreamParser *parser);

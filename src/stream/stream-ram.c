@@ -184,6 +184,7 @@ gsize lpm_stream_ram_take(LpmStreamParser *p, const uint8_t *data, gsize have G_
     case FLAG_MEM_SIZE:
         return take_list(p, rest, need);
     case FLAG_EOS:
+        event->unit = LPM_STREAM_UNIT_EOS;
         return take_end(p, need);
     case FLAG_HOOK:
         return need;

@@ -134,6 +134,8 @@ static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **erro
         if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
             return FALSE;
         pthread_cond_broadcast(&session->room[i]);
+        if (session->config.acknowledged)
+            session->config.acknowledged(session->config.user, (enum lpm_channel)i);
         if (!session->outbox[i].head && (session->outbox[i].closed || session->outbox[i].reset))
             lpm_session_changed_locked(session); /* this direction may be complete now */
     }

@@ -234,6 +234,24 @@ void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize 
     pthread_mutex_unlock(&session->lock);
 }
 
+void lpm_session_charge(LpmSession *session, enum lpm_channel channel, gsize bytes)
+{
+    pthread_mutex_lock(&session->lock);
+    session->outbox[channel].used += bytes;
+    pthread_mutex_unlock(&session->lock);
+}
+
+guint64 lpm_session_in_flight(LpmSession *session, enum lpm_channel channel)
+{
+    const struct lpm_outbox *outbox = &session->outbox[channel];
+
+    pthread_mutex_lock(&session->lock);
+    guint64 bytes = outbox->original - outbox->original_acked;
+
+    pthread_mutex_unlock(&session->lock);
+    return bytes;
+}
+
 /* Lock held. */
 static void push_locked(LpmSession *session, LpmFrame *frame)
 {

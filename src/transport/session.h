@@ -29,11 +29,12 @@ struct lpm_session_config {
     enum lpm_side side;
     guint64 window; /* original bytes per channel: most unacknowledged, most accepted ahead */
     const struct lpm_link_ops *ops; /* of every link; NULL: TLS */
-    /* Both are called by any thread with the session's lock held: they must not wait nor call back.
+    /* All are called by any thread with the session's lock held: they must not wait nor call back.
      * `changed`: something in lpm_session_state did. `drained`: nothing of `channel` waits for the
-     * link any more. Either may be NULL. */
+     * link any more. `acknowledged`: something pushed to it has arrived. Each may be NULL. */
     void (*changed)(gpointer user);
     void (*drained)(gpointer user, enum lpm_channel channel);
+    void (*acknowledged)(gpointer user, enum lpm_channel channel);
     gpointer user;
 };
 
@@ -53,6 +54,10 @@ gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GErr
 gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize most);
 /* Gives back what was reserved and is not needed. */
 void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize bytes);
+/* Counts `bytes` as reserved without waiting, for what has become a little longer than it was. */
+void lpm_session_charge(LpmSession *session, enum lpm_channel channel, gsize bytes);
+/* Original bytes pushed and not acknowledged. */
+guint64 lpm_session_in_flight(LpmSession *session, enum lpm_channel channel);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
 void lpm_session_push(LpmSession *session, LpmFrame *frame);
 /* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits.

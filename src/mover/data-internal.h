@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* What data-pump.c and its two halves share: data-source.c reads QEMU's stream, data-target.c
+ * writes it. */
+#ifndef LPM_MOVER_DATA_INTERNAL_H
+#define LPM_MOVER_DATA_INTERNAL_H
+
+#include "codec/batch.h"
+#include "mover/data-pump.h"
+#include "mover/demand-meter.h"
+#include "mover/postcopy.h"
+#include "mover/ring.h"
+#include "stream/return-path.h"
+
+#include <pthread.h>
+#include <xxhash.h>
+
+struct lpm_data_pump {
+    /* immutable */
+    struct lpm_pump pump;
+    LpmSwitchover *switchover;
+    GThread *forward, *backward; /* of this side's ends of the stream and of the return path */
+    GThread *encoder;            /* source only */
+    LpmRing *ring;               /* source only */
+
+    /* owned by the reader at the source until it has ended the ring, then read by the encoder */
+    int read_failure;
+
+    /* owned by the encoder, or by the target's writer */
+    LpmStreamParser *parser;
+
+    /* owned by the encoder */
+    LpmBatch *batch;
+    LpmBatchEncoder *codec;
+    XXH3_state_t *frame_hash; /* of the batch's original bytes */
+    GByteArray *body;
+    gsize emitted; /* bytes said by the post-copy for the present item */
+
+    /* owned by the target's writer */
+    LpmBatchDecoder *decoder;
+    GByteArray *original;
+    GArray *given; /* of struct lpm_given: pages in the frame under way */
+
+    /* owned by the thread of the return path */
+    LpmReturnParser *requests;
+
+    pthread_mutex_t lock;
+    /* guarded by lock */
+    XXH3_state_t *stream_hash;
+    guint64 hash_bytes;
+    struct lpm_stream_info info;
+    struct lpm_latency handed_over; /* source: from a request to the page's frame */
+
+    /* set once, under the lock, at the word to run; then immutable */
+    LpmPostcopy *postcopy; /* source, owned by the encoder but for its queue */
+    LpmDemandMeter *meter; /* target */
+};
+
+/* Both halves. */
+void lpm_data_hash(LpmDataPump *data, const guint8 *bytes, gsize length);
+/* Tells the switchover and the facts what the parser has found out by now. */
+void lpm_data_note_progress(LpmDataPump *data);
+
+void lpm_data_source_start(LpmDataPump *data, const struct lpm_compressor *method, int level);
+void lpm_data_target_start(LpmDataPump *data);
+
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * The source's half of the data channel: reader, encoder, and the writer of the return path.
+ *
+ * Theory of operation. Up to the word to run the encoder sends batches as soon as there is
+ * something to send and fills them while the link is busy; what waits for the link waits encoded,
+ * in the session. Behind that word what waits must wait where it can still be overtaken: in the row
+ * of the post-copy (page-queue.h). So the encoder reads on as far as the channel's window allows,
+ * gives the session pages that were asked for at once, and others only while little is under way.
+ */
+#include "mover/data-internal.h"
+
+#include "base/clock.h"
+
+#include <string.h>
+
+/* In post-copy: original bytes of one frame, and those under way beyond which only what was asked
+ * for is sent. What is under way cannot be overtaken; half a MiB is 4 ms at 1 Gb/s, and enough for
+ * 100 MB/s at a round trip of 5 ms. */
+#define POSTCOPY_FRAME (64u << 10)
+#define POSTCOPY_FLIGHT (512u << 10)
+
+static gpointer run_reader(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+    int fd = lpm_pump_begin_reading(&data->pump);
+    struct lpm_ring_slot *slot;
+
+    while (fd >= 0 && (slot = lpm_ring_room(data->ring))) {
+        slot->length =
+            lpm_pump_read(&data->pump, fd, slot->data, LPM_RING_SLOT_BYTES, &data->read_failure);
+        if (!slot->length)
+            break;
+        lpm_ring_put(data->ring);
+    }
+    lpm_ring_end(data->ring);
+    return NULL;
+}
+
+/* ---- batches ---- */
+
+/* Sends the batch as a frame. */
+static void send_batch(LpmDataPump *data)
+{
+    gsize original = lpm_batch_original_bytes(data->batch);
+
+    if (!original)
+        return;
+    g_byte_array_set_size(data->body, 0);
+    lpm_batch_encode(data->batch, data->codec, data->body);
+    LpmFrame *frame = lpm_frame_new(data->body->len);
+
+    frame->type = LPM_FRAME_DATA;
+    frame->channel = LPM_CHANNEL_DATA;
+    frame->flags = LPM_FRAME_BATCH;
+    frame->original = (guint32)original;
+    frame->checksum = XXH3_64bits_digest(data->frame_hash);
+    memcpy(frame->body, data->body->data, data->body->len);
+    XXH3_64bits_reset(data->frame_hash);
+    lpm_ring_sending(data->ring);
+    lpm_session_push(data->pump.session, frame);
+}
+
+static void add_literal(LpmDataPump *data, const guint8 *bytes, gsize length)
+{
+    while (length) {
+        gsize n = lpm_batch_add_literal(data->batch, bytes, length);
+
+        XXH3_64bits_update(data->frame_hash, bytes, n);
+        bytes += n;
+        length -= n;
+        if (length)
+            send_batch(data);
+    }
+}
+
+static gboolean try_record(LpmDataPump *data, const struct lpm_stream_event *event)
+{
+    if (event->type == LPM_STREAM_ZERO_PAGE)
+        return lpm_batch_add_zero(data->batch, event->data, event->length, event->page_size);
+    return lpm_batch_add_page(data->batch, event->data, event->length, event->header_length,
+                              event->page_size);
+}
+
+static void add_event(LpmDataPump *data, const struct lpm_stream_event *event)
+{
+    if (event->type == LPM_STREAM_NONE)
+        return;
+    if (event->type == LPM_STREAM_LITERAL) {
+        add_literal(data, event->data, event->length);
+        return;
+    }
+    if (!try_record(data, event)) {
+        send_batch(data);
+        if (!try_record(data, event)) {
+            /* By its contract an empty batch takes any record; bytes are never lost if not. */
+            add_literal(data, event->data, event->length);
+            return;
+        }
+    }
+    XXH3_64bits_update(data->frame_hash, event->data, event->length);
+}
+
+/* ---- post-copy ---- */
+
+/* The word to run has passed. */
+static void begin_postcopy(LpmDataPump *data)
+{
+    LpmPostcopy *postcopy = lpm_postcopy_new(data->parser);
+
+    send_batch(data);
+    if (!postcopy)
+        lpm_log(LPM_LOG_INFO, &data->pump.log,
+                "pages in post-copy are carried in the order of QEMU's stream");
+    pthread_mutex_lock(&data->lock);
+    data->postcopy = postcopy;
+    pthread_mutex_unlock(&data->lock);
+}
+
+static void put_event(LpmDataPump *data, const struct lpm_stream_event *event)
+{
+    g_autoptr(GError) error = NULL;
+    gsize dropped = 0;
+
+    if (!lpm_postcopy_put(data->postcopy, event, &dropped, &error))
+        lpm_session_fail(data->pump.session, error->code, error->message);
+    if (dropped)
+        lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, dropped);
+}
+
+static void emit(gpointer opaque, const struct lpm_stream_event *event)
+{
+    LpmDataPump *data = opaque;
+
+    add_event(data, event);
+    lpm_data_hash(data, event->data, event->length);
+    data->emitted += event->length;
+}
+
+/* The item takes more or less room in the channel's window than what it was made of. */
+static void settle(LpmDataPump *data, const struct lpm_page_item *item)
+{
+    if (data->emitted > item->cost)
+        lpm_session_charge(data->pump.session, LPM_CHANNEL_DATA, data->emitted - item->cost);
+    else if (data->emitted < item->cost)
+        lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, item->cost - data->emitted);
+    if (!item->wanted_us)
+        return;
+    pthread_mutex_lock(&data->lock);
+    lpm_latency_add(&data->handed_over, lpm_monotonic_us() - item->wanted_us);
+    pthread_mutex_unlock(&data->lock);
+}
+
+/* Sends one frame of what waits (with `urgent`: of what was asked for). FALSE: there was nothing.
+ */
+static gboolean send_waiting(LpmDataPump *data, gboolean urgent)
+{
+    gsize total = 0;
+
+    while (total < POSTCOPY_FRAME) {
+        data->emitted = 0;
+        struct lpm_page_item *item = lpm_postcopy_take(data->postcopy, urgent, emit, data);
+
+        if (!item)
+            break;
+        settle(data, item);
+        total += data->emitted;
+        lpm_page_item_free(item);
+    }
+    send_batch(data);
+    return total > 0;
+}
+
+/* Sends what may go now. TRUE: more could go once the link is idle. */
+static gboolean send_postcopy(LpmDataPump *data)
+{
+    LpmPageQueue *queue = lpm_postcopy_queue(data->postcopy);
+    struct lpm_page_queue_state state;
+
+    while (send_waiting(data, TRUE))
+        continue;
+    if (lpm_ring_idle(data->ring) &&
+        lpm_session_in_flight(data->pump.session, LPM_CHANNEL_DATA) < POSTCOPY_FLIGHT)
+        send_waiting(data, FALSE);
+    lpm_page_queue_get(queue, &state);
+    return state.ready &&
+           lpm_session_in_flight(data->pump.session, LPM_CHANNEL_DATA) < POSTCOPY_FLIGHT;
+}
+
+/* ---- the encoder ---- */
+
+static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
+{
+    gsize done = 0, hashed = 0;
+
+    while (done < slot->length) {
+        gboolean ran = lpm_stream_parser_info(data->parser)->postcopy_run;
+        struct lpm_stream_event event;
+
+        done +=
+            lpm_stream_parser_step(data->parser, slot->data + done, slot->length - done, &event);
+        if (data->postcopy) {
+            put_event(data, &event);
+            continue;
+        }
+        add_event(data, &event);
+        if (lpm_batch_full(data->batch))
+            send_batch(data);
+        if (ran || !lpm_stream_parser_info(data->parser)->postcopy_run)
+            continue;
+        /* From here on bytes are hashed in the order in which they go. */
+        lpm_data_hash(data, slot->data, done);
+        hashed = done;
+        begin_postcopy(data);
+    }
+    if (!data->postcopy)
+        lpm_data_hash(data, slot->data + hashed, slot->length - hashed);
+    lpm_data_note_progress(data);
+}
+
+/* What is left when QEMU has closed its socket. */
+static void encode_end(LpmDataPump *data)
+{
+    struct lpm_stream_event event;
+
+    lpm_stream_parser_flush(data->parser, &event);
+    if (data->postcopy) {
+        put_event(data, &event);
+        lpm_postcopy_end(data->postcopy);
+        while (send_waiting(data, FALSE))
+            continue;
+    } else {
+        add_event(data, &event);
+        send_batch(data);
+    }
+    lpm_pump_end_reading(&data->pump, data->read_failure);
+}
+
+static gpointer run_encoder(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+    struct lpm_ring_slot *slot;
+
+    for (;;) {
+        gboolean holding = data->postcopy ? send_postcopy(data) : !lpm_batch_empty(data->batch);
+
+        switch (lpm_ring_take(data->ring, holding, &slot)) {
+        case LPM_RING_SLOT:
+            encode_slot(data, slot);
+            lpm_ring_release(data->ring);
+            continue;
+        case LPM_RING_FLUSH:
+            if (!data->postcopy)
+                send_batch(data);
+            continue;
+        case LPM_RING_CLOSED:
+            return NULL;
+        case LPM_RING_END:
+            break;
+        }
+        break;
+    }
+    encode_end(data);
+    return NULL;
+}
+
+/* ---- return path ---- */
+
+/* The target asks for pages: those that wait go first. */
+static void note_requests(LpmDataPump *data, const LpmFrame *frame)
+{
+    pthread_mutex_lock(&data->lock);
+    LpmPostcopy *postcopy = data->postcopy;
+
+    pthread_mutex_unlock(&data->lock);
+    gboolean news = FALSE;
+
+    for (gsize done = 0; done < frame->length;) {
+        struct lpm_return_event event;
+
+        done += lpm_return_parser_step(data->requests, frame->body + done, frame->length - done,
+                                       &event);
+        if (postcopy &&
+            (event.type == LPM_RETURN_REQ_PAGES_ID || event.type == LPM_RETURN_REQ_PAGES))
+            news |= lpm_page_queue_demand(lpm_postcopy_queue(postcopy),
+                                          event.name[0] ? event.name : NULL, event.start,
+                                          event.count, lpm_monotonic_us());
+    }
+    if (news)
+        lpm_ring_nudge(data->ring);
+}
+
+static enum lpm_delivery deliver_answers(gpointer opaque, int fd, const LpmFrame *frame,
+                                         GError **error)
+{
+    if (!lpm_frame_verify(frame, error))
+        return LPM_DELIVERY_DAMAGED;
+    note_requests(opaque, frame);
+    return lpm_pump_deliver_raw(NULL, fd, frame, error);
+}
+
+static gpointer run_return_writer(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+
+    lpm_pump_write(&data->pump, deliver_answers, NULL, data);
+    return NULL;
+}
+
+void lpm_data_source_start(LpmDataPump *data, const struct lpm_compressor *method, int level)
+{
+    data->ring = lpm_ring_new();
+    data->batch = lpm_batch_new(0, 0);
+    data->codec = lpm_batch_encoder_new(method, level);
+    data->frame_hash = XXH3_createState();
+    data->body = g_byte_array_new();
+    XXH3_64bits_reset(data->frame_hash);
+    data->forward = g_thread_new("data-reader", run_reader, data);
+    data->encoder = g_thread_new("data-encoder", run_encoder, data);
+    data->backward = g_thread_new("return-writer", run_return_writer, data);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* The target's half of the data channel: the writer of the stream and the reader of the return
+ * path. */
+#include "mover/data-internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+
+/* A page of the frame that is being written. */
+struct lpm_given {
+    guint block;
+    guint64 offset;
+};
+
+static gboolean runs(LpmDataPump *data)
+{
+    return lpm_stream_parser_info(data->parser)->postcopy_run;
+}
+
+static void note_given(LpmDataPump *data, const struct lpm_stream_event *event)
+{
+    const struct lpm_given given = {.block = (guint)event->block, .offset = event->offset};
+
+    if (data->meter && event->block >= 0 &&
+        (event->type == LPM_STREAM_PAGE || event->type == LPM_STREAM_ZERO_PAGE))
+        g_array_append_val(data->given, given);
+}
+
+static void tell_given(LpmDataPump *data)
+{
+    gint64 now = lpm_monotonic_us();
+
+    for (guint i = 0; i < data->given->len; i++) {
+        const struct lpm_given *given = &g_array_index(data->given, struct lpm_given, i);
+
+        lpm_demand_meter_given(data->meter, given->block, given->offset, now);
+    }
+    g_array_set_size(data->given, 0);
+}
+
+/* The word to run is here: it is told, and waits until it is allowed. */
+static gboolean pass_the_gate(LpmDataPump *data)
+{
+    pthread_mutex_lock(&data->lock);
+    data->meter = lpm_demand_meter_new(data->parser);
+    pthread_mutex_unlock(&data->lock);
+    lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
+    if (lpm_switchover_wait_allowed(data->switchover))
+        return TRUE;
+    errno = ECANCELED;
+    return FALSE;
+}
+
+/* Gives the bytes to QEMU. Before the last one of the word to run, and thereby of the package that
+ * ends with it, it stops and asks. */
+static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gsize length)
+{
+    gsize done = 0, written = 0;
+
+    while (done < length) {
+        gboolean ran = runs(data);
+        struct lpm_stream_event event;
+
+        done += lpm_stream_parser_step(data->parser, bytes + done, length - done, &event);
+        note_given(data, &event);
+        if (ran || !runs(data))
+            continue;
+        /* The step that told ends with the word's last byte (never with none of these bytes). */
+        gsize before = done - MIN(done, 1);
+
+        if (!lpm_pump_write_all(fd, bytes + written, before - written) || !pass_the_gate(data))
+            return FALSE;
+        written = before;
+    }
+    if (!lpm_pump_write_all(fd, bytes + written, length - written))
+        return FALSE;
+    tell_given(data);
+    lpm_data_note_progress(data);
+    return TRUE;
+}
+
+static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *frame,
+                                       GError **error)
+{
+    LpmDataPump *data = opaque;
+    const guint8 *bytes = frame->body;
+
+    if (frame->flags & LPM_FRAME_BATCH) {
+        g_byte_array_set_size(data->original, 0);
+        if (!lpm_batch_decode(data->decoder, frame->body, frame->length, frame->original,
+                              data->original, error))
+            return LPM_DELIVERY_DAMAGED;
+        bytes = data->original->data;
+    }
+    if (!lpm_frame_verify_original(frame, bytes, frame->original, error))
+        return LPM_DELIVERY_DAMAGED;
+    if (!write_watched(data, fd, bytes, frame->original))
+        return LPM_DELIVERY_BROKEN;
+    lpm_data_hash(data, bytes, frame->original);
+    return LPM_DELIVERY_DONE;
+}
+
+/* Nothing more comes: without the word to run it will not be said. */
+static void stream_ended(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+
+    lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);
+}
+
+static gpointer run_writer(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+
+    lpm_pump_write(&data->pump, deliver_batch, stream_ended, data);
+    return NULL;
+}
+
+/* ---- return path ---- */
+
+static void note_requests(gpointer opaque, const guint8 *bytes, gsize length)
+{
+    LpmDataPump *data = opaque;
+
+    pthread_mutex_lock(&data->lock);
+    LpmDemandMeter *meter = data->meter;
+
+    pthread_mutex_unlock(&data->lock);
+    for (gsize done = 0; done < length;) {
+        struct lpm_return_event event;
+
+        done += lpm_return_parser_step(data->requests, bytes + done, length - done, &event);
+        if (meter && (event.type == LPM_RETURN_REQ_PAGES_ID || event.type == LPM_RETURN_REQ_PAGES))
+            lpm_demand_meter_asked(meter, event.name[0] ? event.name : NULL, event.start,
+                                   lpm_monotonic_us());
+    }
+}
+
+static gpointer run_return_reader(gpointer opaque)
+{
+    LpmDataPump *data = opaque;
+
+    lpm_pump_read_raw(&data->pump, note_requests, data);
+    return NULL;
+}
+
+void lpm_data_target_start(LpmDataPump *data)
+{
+    data->decoder = lpm_batch_decoder_new();
+    data->original = g_byte_array_new();
+    data->given = g_array_new(FALSE, FALSE, sizeof(struct lpm_given));
+    data->forward = g_thread_new("data-writer", run_writer, data);
+    data->backward = g_thread_new("return-reader", run_return_reader, data);
+}
