@@ -12,7 +12,7 @@ from lab.proc import LabError
 
 PROGRAMS = {"lpmd": "src/daemon/lpmd", "lpm": "src/cli/lpm", "lpm-mover": "src/mover/lpm-mover"}
 WORKLOAD = {"ledger": "lab/ledger/ledger", "ledgerd": "lab/ledger/ledgerd",
-            "lab-reserve": "lab/lab-reserve"}
+            "lab-reserve": "lab/lab-reserve", "shift-clock": "lab/lab-shift-clock.so"}
 
 CONF = """\
 [host]

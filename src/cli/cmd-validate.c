@@ -36,7 +36,7 @@ static void print_finding(const struct cli *cli, const json_t *finding)
 
     fprintf(cli->out, "%*s%s%s %s%s\n", INDENT, "", terminal_style(cli->out, style_of(severity)),
             strcmp(severity, "error") == 0 ? "error" : "warning", code,
-            *terminal_style(cli->out, style_of(severity)) ? "\033[0m" : "");
+            terminal_style(cli->out, TERMINAL_PLAIN));
     print_wrapped(cli, "  ", finding, "cause");
     print_wrapped(cli, "  -> ", finding, "remedy");
 }
@@ -48,25 +48,24 @@ static void print_check(const struct cli *cli, const json_t *check)
     const char *shown = strcmp(verdict, "not-applicable") == 0 ? "-"
                         : strcmp(verdict, "not-checked") == 0  ? "?"
                                                                : verdict;
-    const char *on = terminal_style(cli->out, style_of(verdict));
     g_autofree char *rule = field_text(check, "rule");
     g_autofree char *title = field_text(check, "title");
     json_t *finding;
     size_t i;
 
-    fprintf(cli->out, "%s%-8s%s %-6s %s\n", on, shown, *on ? "\033[0m" : "", rule, title);
+    fprintf(cli->out, "%s%-8s%s %-6s %s\n", terminal_style(cli->out, style_of(verdict)), shown,
+            terminal_style(cli->out, TERMINAL_PLAIN), rule, title);
     json_array_foreach (json_object_get(check, "findings"), i, finding)
         print_finding(cli, finding);
 }
 
-static void print_adapters(const struct cli *cli, const json_t *report, const json_t *adapters)
+static void print_adapters(const struct cli *cli, const json_t *adapters)
 {
     static const char *const header[] = {"ADAPTER", "KIND", "ON THE SOURCE", "ON THE TARGET", NULL};
     g_autoptr(CliTable) table = cli_table_new(header);
     json_t *adapter;
     size_t i;
 
-    (void)report;
     if (!json_array_size(adapters))
         return;
     json_array_foreach (adapters, i, adapter) {
@@ -107,7 +106,7 @@ static void print_report(const struct cli *cli, const json_t *report)
     fprintf(cli->out, "Partition %s, from %s to %s\n\n", partition, source, target);
     json_array_foreach (json_object_get(report, "checks"), i, check)
         print_check(cli, check);
-    print_adapters(cli, report, json_object_get(report, "adapters"));
+    print_adapters(cli, json_object_get(report, "adapters"));
     print_verdict(cli, report);
 }
 

@@ -12,7 +12,8 @@ import re
 import pytest
 
 from lab import host, lpmd, net, proc, san
-from support import SLOW, assert_clean, await_copying, await_end, begin, home, nothing_changes, other
+from support import (SLOW, assert_clean, await_copying, await_end, begin, home, nothing_changes,
+                     other)
 
 GUEST = {"mem": 128, "disks": 2, "append": "ledger.mem=16M ledger.dirty=0"}
 LIMIT_MS = 3000
@@ -54,15 +55,16 @@ def test_clean(lab, tiny):
     assert {c["verdict"] for c in report["checks"]} == {"pass", "not-applicable"}
     assert {c["id"] for c in report["checks"] if c["verdict"] == "pass"} >= {
         "trust", "versions", "mover", "disks", "reservations", "files", "networks", "devices",
-        "consoles", "memory", "processors", "processor", "machine", "names", "macs", "state", "jobs",
-        "power", "clocks", "limits"}
+        "consoles", "memory", "processors", "processor", "machine", "names", "macs", "state",
+        "jobs", "power", "clocks", "limits"}
     assert [a["kind"] for a in report["adapters"]] == ["disk", "disk", "network"]
 
 
 def test_for_people(lab, tiny):
     done = proc.run(lab.enter("alpha", lab.program("lpm"), "validate", tiny, "--to", "beta"),
                     check=False)
-    assert done.returncode == 0 and done.stdout.endswith(f"Moving {tiny} to beta may be possible.\n")
+    assert done.returncode == 0
+    assert done.stdout.endswith(f"Moving {tiny} to beta may be possible.\n")
     assert re.search(r"^pass +R2\.3 +The target sees the same disks$", done.stdout, re.M)
     assert re.search(r"^vda +disk +iqn\S+ +iqn\S+$", done.stdout, re.M)
 
@@ -130,7 +132,7 @@ def attached_file(lab, partition, path, *options):
 
 @pytest.fixture
 def image(lab):
-    """A file that both hosts see under one name, on a file system that libvirt knows to be local."""
+    """A file that both hosts see under one name, on a file system that libvirt takes for local."""
     path = os.path.join(lab.lab.var_dir, "image.raw")
     with open(path, "wb") as f:
         f.truncate(1 << 20)
@@ -169,6 +171,18 @@ def test_medium(lab, tiny):
         assert codes(validate(lab, tiny)) == ["LPM-6008"]
         private(lab, "beta", "seed.iso", b"seed" * 4096)
         assert codes(validate(lab, tiny)) == []
+
+
+def test_layer_below_an_image(lab, tiny, image):
+    """An image that both hosts see over one that only the source has."""
+    base = private(lab, "alpha", "base.raw", bytes(1 << 20))
+    os.unlink(image)
+    proc.run(lab.enter("alpha", "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw",
+                       image))
+    with attached_file(lab, tiny, image, "--cache", "none", "--subdriver", "qcow2"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6003", "LPM-6007"]
+        assert base in cause(report, "LPM-6007")
 
 
 @pytest.mark.parametrize("kind, found", [(1, ["LPM-6005"]), (3, ["LPM-6005"]), (5, []), (8, [])])
@@ -236,6 +250,34 @@ def test_no_such_bridge(lab, tiny, segment):
             assert codes(validate(lab, tiny)) == ["LPM-6010"]
     finally:
         net.ip("link", "set", "br9", "name", segment, netns=lab.lab.netns("beta"))
+
+
+def network(lab, where, forward):
+    path = os.path.join(lab.lab.var_dir, "network.xml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"<network><name>office</name><forward mode='{forward}'/>"
+                + (f"<bridge name='{SEGMENT}'/>" if forward == "bridge" else
+                   "<bridge name='virbr7'/><ip address='192.168.77.1' netmask='255.255.255.0'/>")
+                + "</network>")
+    lab.virsh(where, "net-define", path)
+
+
+def test_network_of_libvirt(lab, tiny, segment):
+    """The name is looked up on each host: what counts is the bridge behind it."""
+    assert segment == SEGMENT
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>office</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, (r"<interface type='bridge'>(.*?)<source bridge='br0'/>",
+                                    r"<interface type='network'>\1<source network='office'/>"))
+    network(lab, "alpha", "bridge")
+    with defined(lab, "alpha", "office", path):
+        assert codes(validate(lab, "office")) == ["LPM-3002", "LPM-6010"]
+        network(lab, "beta", "bridge")
+        assert codes(validate(lab, "office")) == ["LPM-3002"]
+        lab.virsh("beta", "net-undefine", "office")
+        network(lab, "beta", "nat")
+        assert codes(validate(lab, "office")) == ["LPM-3002", "LPM-6013"]
+    for where in ("alpha", "beta"):
+        lab.virsh(where, "net-undefine", "office")
 
 
 @pytest.mark.parametrize("where, device", [("lan", f"beta-{SEGMENT}"), ("beta", SEGMENT)])
@@ -537,6 +579,38 @@ def test_processor_lacks_a_feature(lab, tiny):
     with other_qemu(lab, "beta", b"\0cx16\0", b"\0cx1q\0"):
         report = validate(lab, tiny)
         assert codes(report) == ["LPM-6020"] and "cx16" in cause(report, "LPM-6020")
+
+
+def test_battery(lab, tiny):
+    battery = os.path.join(lab.lab.var_dir, "power", "BAT0")
+    os.makedirs(battery)
+    for name, text in (("type", "Battery"), ("status", "Discharging")):
+        with open(os.path.join(battery, name), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+    supplies = "/sys/class/power_supply"
+    with bound(lab, "beta", os.path.dirname(battery), supplies):
+        assert codes(validate(lab, tiny)) == ["LPM-6070"]
+    with bound(lab, "alpha", os.path.dirname(battery), supplies):
+        assert codes(validate(lab, tiny)) == []
+
+
+@pytest.mark.parametrize("seconds", [-3, 3])
+def test_clocks(lab, tiny, seconds):
+    entry = lab.state["hosts"]["beta"]
+    lpmd.stop(lab.lab, lab.state, "beta")
+    entry["lpmd"] = host.daemon_in(
+        lab.lab, lab.state, "beta",
+        ["env", f"LD_PRELOAD={lab.program('shift-clock')}", f"LPM_LAB_CLOCK_S={seconds}",
+         lab.program("lpmd"), "--config", "/etc/lpm/lpmd.conf", "--foreground"],
+        lpmd.log_path(lab.lab, "beta"))
+    lpmd.wait_ready(lab.lab, lab.state, "beta")
+    try:
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6060"] and report["verdict"] == "may-be-possible"
+        assert ("ahead" if seconds > 0 else "behind") in cause(report, "LPM-6060")
+    finally:
+        lpmd.stop(lab.lab, lab.state, "beta")
+        lpmd.start(lab.lab, lab.state, "beta")
 
 
 # ---- many at once ----

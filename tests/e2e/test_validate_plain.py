@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright 2026 The OpenLPM authors
 
-"""What plain `virsh migrate` does where validation finds an error: it goes ahead. The three cases are
-those of docs/validation.md, which shows what these tests see."""
+"""What plain `virsh migrate` does where validation finds an error: it goes ahead. The three cases
+are those of docs/validation.md, which shows what these tests see."""
 
 import contextlib
 import os

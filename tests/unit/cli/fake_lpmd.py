@@ -172,3 +172,26 @@ LOG = {"entries": [
      "level": "info", "event": "done", "text": "suspended 45123 us\u001b]0;x\u0007"},
     {"time_us": 1700000013000000, "host": "a", "migration": None, "partition": None,
      "level": "warning", "event": "peer-down", "text": "b does not answer"}]}
+
+
+def validation(target, errors, warnings):
+    """A report of lpm validate; a cause holds what must not reach a terminal as it is."""
+    findings = [{"code": "LPM-6001", "severity": "error", "cause": "vda is \x1b[2Janother disk on "
+                 + target, "remedy": "Give the target the same LUN", "details": {},
+                 "aliases": []}] * errors
+    warned = [{"code": "LPM-6060", "severity": "warning", "cause": "the clock is 3000 ms ahead",
+               "remedy": "Let both hosts keep time", "details": {}, "aliases": []}] * warnings
+
+    def check(name, rule, title, verdict, found=()):
+        return {"id": name, "title": title, "rule": rule, "verdict": verdict,
+                "findings": list(found), "facts": {"source": {}, "target": {}}}
+    return {"partition": "web", "uuid": "u", "source": "a", "target": target, "errors": errors,
+            "warnings": warnings, "took_ms": 280,
+            "verdict": "not-possible" if errors else "may-be-possible",
+            "checks": [check("disks", "R2.3", "The target sees the same disks",
+                             "error" if errors else "pass", findings),
+                       check("agent", "R2.10", "The guest agent answers", "not-applicable"),
+                       check("power", "R2.10", "The target is on mains", "not-checked"),
+                       check("clocks", "R2.12", "The clocks agree",
+                             "warning" if warnings else "pass", warned)],
+            "adapters": [{"kind": "disk", "adapter": "vda", "source": "lun1", "target": "lun1"}]}

@@ -148,6 +148,11 @@ SHOWN = {
         "GET /v1/migrations/m1": [migration("copying", 10), DONE]}),
     "migrate-no-wait": (["migrate", "web", "--to", "b", "--no-wait"], {
         "POST /v1/migrations": [(202, migration("validating"))]}),
+    "validate": (["validate", "web", "--to", "b"], {
+        "POST /v1/validations": [{"validations": [fake_lpmd.validation("b", 1, 1)]}]}),
+    "validate-all": (["validate", "web", "--all-hosts"], {
+        "POST /v1/validations": [{"validations": [fake_lpmd.validation("c", 0, 1),
+                                                  fake_lpmd.validation("b", 1, 0)]}]}),
     "stop": (["stop", "web"], {
         "GET /v1/migrations?partition=web": [{"migrations": [migration("copying", 10)]}],
         "POST /v1/migrations/m1/stop": [migration("rolling-back", 10)],
@@ -172,7 +177,7 @@ def test_json_is_one_document_as_lpmd_gave_it(name, lpm, lpmd):
     result = lpm(*words, "--json")
     json.loads(result.stdout)
     assert result.stderr == ""
-    assert result.returncode == 0
+    assert result.returncode == {"validate": 2, "validate-all": 1}.get(name, 0)
 
 
 def test_json_keeps_exact_values(lpm, lpmd):
