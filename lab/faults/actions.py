@@ -49,9 +49,9 @@ class Kill(Fault):
         pids = self.ground.pids(self.what, self.where, self.side)
         for pid in pids:
             proc.send(pid, proc.start_time(pid), signal.SIGKILL)
-        if self.what == "lpmd":
+        if self.what in ("lpmd", "libvirtd"):
             # Gone before its fault point is released, or it would go on for a moment.
-            proc.wait_until("lpmd to be gone", lambda: not self.ground.pids(
+            proc.wait_until(f"{self.what} to be gone", lambda: not self.ground.pids(
                 self.what, self.where, self.side), 10, 0.002)
         return bool(pids)
 

@@ -102,7 +102,10 @@ class Ground(Scenario):
 
     def remount_journal(self, where):
         """A file system that has failed is whole again after a check; nobody may use it."""
-        proc.run(self.enter(where, "umount", "/var/lib/lpm"))
+        umount = self.enter(where, "umount", "/var/lib/lpm")
+        # The last thread of an ended program may still hold a file.
+        proc.wait_until(f"the journal's disk of {where} to be unused",
+                        lambda: proc.run(umount, check=False).returncode == 0, 10)
         proc.run(["e2fsck", "-p", self._image(where)], check=False)
         self.mount_journal(where)
 

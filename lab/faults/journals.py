@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 
+from lab import lpmd, proc
 from lab.faults.ground import NoAnswer
 
 
@@ -75,3 +76,12 @@ def timeline(ground, out):
     begin = out.begin_us + shift
     return [f"{(at - begin) / 1e6:+9.3f}s {where:6} {text}" if at < 2**61 else f"{'':10} {where:6} {text}"
             for at, where, text in sorted(lines)]
+
+
+def last_words(ground):
+    """The end of both lpmd's logs, for one that has died: an assertion stands there."""
+    lines = []
+    for where in ground.state["hosts"]:
+        words = proc.tail(lpmd.log_path(ground.lab, where), 12)
+        lines += [f"{where} log: {line}" for line in words.splitlines()]
+    return lines

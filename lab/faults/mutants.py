@@ -51,8 +51,8 @@ TABLE = {
     "give-up-prepared": Mutant(
         "a prepared target gives up when the source is silent (rule 2)",
         ("none", "wrong", "untrue", "lost", "unsettled"),
-        (Step("unplug-target", "source.after-ending", 12.0, 0.0),
-         Step("kill-lpmd-source", "source.source-ended", 12.0, 0.0)), link_timeout_s=3),
+        (Step("cut-both", "source.after-ending", 12.0, 0.1),
+         Step("cut-both", "target.after-prepared", 12.0, 0.1)), link_timeout_s=3),
 }
 
 

@@ -21,35 +21,36 @@ SECOND_FAULT = 0.2  # of the trials
 
 # Instants that only a migration meets that goes wrong: the fault that leads there comes first.
 ROADS = {
-    "rolling-back": (("lpm-stop", "source.after-copying"), ("kill-mover-target", "source.after-copying"),
-                     ("lpm-stop", "source.finish-held"), ("kill-qemu-target", "source.after-suspending")),
+    "rolling-back": (("lpm-stop", "source.after-copying"),
+                     ("kill-mover-target", "source.after-copying"),
+                     ("lpm-stop", "source.finish-held"),
+                     ("kill-qemu-target", "source.after-suspending")),
     "stopped": (("lpm-stop", "source.after-copying"), ("lpm-stop", "source.after-committing")),
     "failed": (("kill-mover-target", "source.after-copying"),
                ("kill-mover-source", "source.after-suspending")),
-    "doubt-source": (("stall-control", "source.source-ended"), ("kill-lpmd-target", "source.source-ended")),
-    "doubt-target": (("kill-lpmd-source", "target.after-prepared"),
-                     ("stall-control", "target.after-prepared")),
+    "doubt-source": (("cut-control", "source.source-ended", 3.0),
+                     ("kill-lpmd-target", "source.source-ended", 2.0)),
+    # Only once its mover has lost the other one does the target ask, every 2 s.
+    "doubt-target": (("cut-both", "target.after-prepared", 5.0),
+                     ("unplug-target", "target.after-prepared", 9.0)),
     "ended": (("kill-qemu-target", "source.source-ended"),),
 }
-ROLLBACK = ("rolling-back", "aborted")
-STATE_OF = {"preparing": "preparing", "copying": "copying", "suspending": "suspending",
-            "cleaning": "cleaning", "done": "cleaning", "running": "cleaning"}
 UNDECIDED = ("finish-held", "asked-prepared", "frozen", "before-ending", "after-committing",
              "prepared-asked", "before-prepared", "after-prepared", "mover-started")
 DECIDED = ("after-ending", "source-ended", "before-committed", "after-committed", "telling-commit",
            "commit-asked", "resumed")
 COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "decided", "cleaning",
            "rolling-back", "in-doubt", "ended", "post-copy", RANDOM)
+# Each such trial boots the partition anew: only faults that may keep its end from being settled.
+AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
 NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
 
 
 def column_of(point):
     """The column of a fault point's name; None for one that trials do not use."""
     side, _, instant = point.partition(".")
-    when, _, what = instant.rpartition("-") if instant.count("-") == 1 else ("", "", "")
-    when = "before" if instant.startswith("before-") else "after" if instant.startswith("after-") else ""
-    what = instant.removeprefix("before-").removeprefix("after-") if when else instant
-    if what in ("fenced",):
+    what = instant.removeprefix("before-").removeprefix("after-")
+    if what == "fenced":
         return None
     if what in ("switching", "postcopy-asked"):
         return "post-copy"
@@ -130,8 +131,8 @@ def _length(rng, fault):
     return 15.0 if rng.random() < 0.02 else 0.5 + 7.5 * cube
 
 
-def _step(rng, fault, instant):
-    seconds = _length(rng, fault)
+def _step(rng, fault, instant, at_least=0.0):
+    seconds = max(at_least, _length(rng, fault))
     hold = rng.choice((0.0, 0.02, 0.1, 0.3))
     if not fault.startswith(("kill", "restart", "lpm")):
         hold = rng.choice((0.0, 0.1, min(seconds, 1.0)))
@@ -149,6 +150,8 @@ def _cells(points, post_copy):
     for fault in actions.TABLE:
         for column in COLUMNS:
             barred = [c for key, columns in NO_VICTIM.items() if key in fault for c in columns]
+            if column == "ended" and not fault.endswith(AFTER_THE_END):
+                continue
             if column in used and column not in barred:
                 yield fault, column
 

@@ -1,9 +1,22 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright 2026 The OpenLPM authors
 
-"""Counting trials."""
+"""Counting trials, and the tables of docs/faults.md."""
 
 import collections
+import json
+import os
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RUNS = os.path.join(HERE, "results.json")
+PLAIN = os.path.join(HERE, "plain-results.json")
+PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "faults.md")
+BEGIN, END = "<!-- counts begin -->", "<!-- counts end -->"
+# What a fault met, by its fault point or by what the source's lpmd said at a random instant.
+STATES = ("validating", "preparing", "copying", "suspending", "committing", "decided", "cleaning",
+          "rolling-back", "in-doubt", "ended", "post-copy", "after the end", "unknown")
+HEADS = {"committing": "committing, undecided", "decided": "committing, decided",
+         "unknown": "lpmd silent"}
 
 
 class Tally:
@@ -20,21 +33,45 @@ class Tally:
     def _with(self, *kinds):
         return sum(any(kind in kinds for kind, _ in r["failures"]) for r in self.records)
 
-    def summary(self):
-        by_fault = collections.defaultdict(lambda: {"trials": 0, "applied": 0, "failed": 0})
+    def by_fault(self):
+        table = collections.defaultdict(lambda: {"trials": 0, "applied": 0, "failed": 0})
         for record in self.records:
             for injection in record["injections"]:
-                entry = by_fault[injection["fault"]]
+                entry = table[injection["fault"]]
                 entry["trials"] += 1
                 entry["applied"] += injection["applied"]
                 entry["failed"] += bool(record["failures"])
+        return dict(sorted(table.items()))
+
+    def summary(self):
         return {"trials": self.count, "double_runs": self._with("double"),
                 "lost": self._with("lost"), "doubled": self._with("doubled"),
                 "leftovers": self._with("leftover"),
                 "failed": sum(bool(r["failures"]) for r in self.records), "seed": self.seed,
                 "not_applied": sum(not any(i["applied"] for i in r["injections"])
                                    for r in self.records),
-                "by_fault": dict(sorted(by_fault.items()))}
+                "by_fault": self.by_fault()}
+
+    def cells(self):
+        """{fault: {state: [applied, of them in trials that failed]}}"""
+        table = {}
+        for record in self.records:
+            for injection in record["injections"]:
+                if injection["applied"]:
+                    cell = table.setdefault(injection["fault"], {}).setdefault(
+                        injection["state"], [0, 0])
+                    cell[0] += 1
+                    cell[1] += bool(record["failures"])
+        return table
+
+    def points(self):
+        """{fault point: how often a fault was applied at it}"""
+        return dict(collections.Counter(
+            i["at"] for r in self.records for i in r["injections"]
+            if i["applied"] and i["at"][:1] not in "+-"))
+
+    def ends(self):
+        return dict(collections.Counter(r["ended"] or "not begun" for r in self.records))
 
 
 def line(record, number, total, verbose=False):
@@ -42,16 +79,16 @@ def line(record, number, total, verbose=False):
     at = "; ".join(f"{i['fault']} in {i['state']}" if i["applied"] else
                    f"{i['fault']} {'had no victim' if i['reached'] else 'not reached'}"
                    for i in record["injections"])
-    text = (f"[{number}/{total}] {record['seed']} {record['text']}: {at}; "
-            f"ended {record['ended']}, {record['seconds']} s")
-    text += "".join(f"\n    note: {n}" for n in record["notes"])
+    words = (f"[{number}/{total}] {record['seed']} {record['text']}: {at}; "
+             f"ended {record['ended']}, {record['seconds']} s")
+    words += "".join(f"\n    note: {n}" for n in record["notes"])
     if record["failures"]:
-        text += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
+        words += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
         if record["column"] != "mutant":
-            text += f"\n  replay: ./run faults --replay {record['seed']}"
+            words += f"\n  replay: ./run faults --replay {record['seed']}"
     if record["failures"] or verbose:
-        text += "".join(f"\n    {entry}" for entry in record["timeline"])
-    return text
+        words += "".join(f"\n    {entry}" for entry in record["timeline"])
+    return words
 
 
 def text(summary):
@@ -62,3 +99,77 @@ def text(summary):
     lines += [f"  {name:24} {e['trials']:4} trials, {e['applied']:4} applied, {e['failed']:3} failed"
               for name, e in summary["by_fault"].items()]
     return "\n".join(lines)
+
+
+# ---- docs/faults.md ----
+
+def load(path=RUNS):
+    try:
+        with open(path, encoding="utf-8") as f:
+            return json.load(f)
+    except FileNotFoundError:
+        return {}
+
+
+def update(tally):
+    """Keeps the run's counts, in the place of an earlier run of the same seed, and the page's."""
+    runs = load()
+    summary = tally.summary()
+    del summary["by_fault"]
+    runs[str(tally.seed)] = summary | {"cells": tally.cells(), "points": tally.points(),
+                                       "ends": tally.ends()}
+    with open(RUNS, "w", encoding="utf-8") as f:
+        json.dump(runs, f, indent=1, sort_keys=True)
+        f.write("\n")
+    write_page(runs)
+
+
+def write_page(runs):
+    with open(PAGE, encoding="utf-8") as f:
+        page = f.read()
+    head, _, rest = page.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    with open(PAGE, "w", encoding="utf-8") as f:
+        f.write(head + BEGIN + "\n" + "\n".join(_page(runs)) + "\n" + END + tail)
+
+
+def _page(runs):
+    order = sorted(runs, key=int)
+    yield ""
+    yield "| seed | trials | double runs | lost | doubled | leftovers | failed | no fault came to bear |"
+    yield "|---|---|---|---|---|---|---|---|"
+    names = ("trials", "double_runs", "lost", "doubled", "leftovers", "failed", "not_applied")
+    for seed in order:
+        yield f"| {seed} | " + " | ".join(str(runs[seed][n]) for n in names) + " |"
+    yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
+    yield from _matrix([runs[s]["cells"] for s in order])
+    yield from _points([runs[s]["points"] for s in order])
+
+
+def _matrix(tables):
+    """Rows are faults, columns what they met; a count of faults, and after a slash those of trials
+    that failed."""
+    sums = {}
+    for table in tables:
+        for fault, cells in table.items():
+            for state, (applied, failed) in cells.items():
+                cell = sums.setdefault(fault, {}).setdefault(state, [0, 0])
+                cell[0] += applied
+                cell[1] += failed
+    used = [s for s in STATES if any(s in cells for cells in sums.values())]
+    yield ""
+    yield "| fault | " + " | ".join(HEADS.get(s, s) for s in used) + " |"
+    yield "|---" * (len(used) + 1) + "|"
+    for fault in sorted(sums):
+        cells = [sums[fault].get(s, (0, 0)) for s in used]
+        shown = [f"{a}/**{f}**" if f else str(a or "") for a, f in cells]
+        yield f"| `{fault}` | " + " | ".join(shown) + " |"
+
+
+def _points(counts):
+    total = collections.Counter()
+    for count in counts:
+        total.update(count)
+    yield ""
+    yield "Faults applied at each fault point: " + ", ".join(
+        f"`{name}` {total[name]}" for name in sorted(total)) + "."

@@ -153,6 +153,8 @@ def _one_trial(ground, p):
     if out.failures:
         usable = False
     lines = journals.timeline(ground, out)
+    if any(kind in ("died", "engine") for kind, _ in out.failures):
+        lines += journals.last_words(ground)
     actions.clear(ground)
     return _record(out, lines, time.monotonic() - begin), usable
 
