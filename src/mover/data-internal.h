@@ -8,6 +8,7 @@
 #include "codec/batch.h"
 #include "mover/data-pump.h"
 #include "mover/demand-meter.h"
+#include "mover/flight.h"
 #include "mover/postcopy.h"
 #include "mover/ring.h"
 #include "stream/return-path.h"
@@ -35,6 +36,7 @@ struct lpm_data_pump {
     XXH3_state_t *frame_hash; /* of the batch's original bytes */
     GByteArray *body;
     gsize emitted; /* bytes said by the post-copy for the present item */
+    struct lpm_flight flight;
 
     /* owned by the target's writer */
     LpmBatchDecoder *decoder;

@@ -15,11 +15,10 @@
 
 #include <string.h>
 
-/* In post-copy: original bytes of one frame, and those under way beyond which only what was asked
- * for is sent. What is under way cannot be overtaken; half a MiB is 4 ms at 1 Gb/s, and enough for
- * 100 MB/s at a round trip of 5 ms. */
-#define POSTCOPY_FRAME (64u << 10)
-#define POSTCOPY_FLIGHT (512u << 10)
+/* While a page is asked for that QEMU has not given yet, so much more is read from it than the
+ * window allows: the page may stand behind others in QEMU's socket, whose buffer is a quarter MiB.
+ */
+#define POSTCOPY_EXTRA (4u << 20)
 
 static gpointer run_reader(gpointer opaque)
 {
@@ -110,6 +109,7 @@ static void begin_postcopy(LpmDataPump *data)
     LpmPostcopy *postcopy = lpm_postcopy_new(data->parser);
 
     send_batch(data);
+    lpm_flight_init(&data->flight);
     if (!postcopy)
         lpm_log(LPM_LOG_INFO, &data->pump.log,
                 "pages in post-copy are carried in the order of QEMU's stream");
@@ -152,13 +152,13 @@ static void settle(LpmDataPump *data, const struct lpm_page_item *item)
     pthread_mutex_unlock(&data->lock);
 }
 
-/* Sends one frame of what waits (with `urgent`: of what was asked for). FALSE: there was nothing.
- */
-static gboolean send_waiting(LpmDataPump *data, gboolean urgent)
+/* Sends one frame of what waits, of about `room` bytes (with `urgent`: of what was asked for).
+ * FALSE: there was nothing. */
+static gboolean send_waiting(LpmDataPump *data, gboolean urgent, gsize room)
 {
     gsize total = 0;
 
-    while (total < POSTCOPY_FRAME) {
+    while (total < room) {
         data->emitted = 0;
         struct lpm_page_item *item = lpm_postcopy_take(data->postcopy, urgent, emit, data);
 
@@ -169,6 +169,8 @@ static gboolean send_waiting(LpmDataPump *data, gboolean urgent)
         lpm_page_item_free(item);
     }
     send_batch(data);
+    if (total)
+        lpm_flight_sent(&data->flight, data->pump.session, lpm_monotonic_us());
     return total > 0;
 }
 
@@ -176,16 +178,20 @@ static gboolean send_waiting(LpmDataPump *data, gboolean urgent)
 static gboolean send_postcopy(LpmDataPump *data)
 {
     LpmPageQueue *queue = lpm_postcopy_queue(data->postcopy);
+    LpmSession *session = data->pump.session;
     struct lpm_page_queue_state state;
 
-    while (send_waiting(data, TRUE))
+    lpm_flight_look(&data->flight, session, lpm_monotonic_us());
+    while (lpm_flight_room(&data->flight, session, TRUE) &&
+           send_waiting(data, TRUE, LPM_FLIGHT_FRAME_MAX))
         continue;
-    if (lpm_ring_idle(data->ring) &&
-        lpm_session_in_flight(data->pump.session, LPM_CHANNEL_DATA) < POSTCOPY_FLIGHT)
-        send_waiting(data, FALSE);
+    gsize room = lpm_flight_room(&data->flight, session, FALSE);
+
+    if (room && lpm_ring_idle(data->ring))
+        send_waiting(data, FALSE, room);
     lpm_page_queue_get(queue, &state);
-    return state.ready &&
-           lpm_session_in_flight(data->pump.session, LPM_CHANNEL_DATA) < POSTCOPY_FLIGHT;
+    lpm_session_set_extra(session, LPM_CHANNEL_DATA, state.wanted ? POSTCOPY_EXTRA : 0);
+    return state.ready && lpm_flight_room(&data->flight, session, FALSE);
 }
 
 /* ---- the encoder ---- */
@@ -228,7 +234,7 @@ static void encode_end(LpmDataPump *data)
     if (data->postcopy) {
         put_event(data, &event);
         lpm_postcopy_end(data->postcopy);
-        while (send_waiting(data, FALSE))
+        while (send_waiting(data, FALSE, LPM_FLIGHT_FRAME_MAX))
             continue;
     } else {
         add_event(data, &event);
@@ -274,20 +280,21 @@ static void note_requests(LpmDataPump *data, const LpmFrame *frame)
     LpmPostcopy *postcopy = data->postcopy;
 
     pthread_mutex_unlock(&data->lock);
-    gboolean news = FALSE;
+    gboolean asked = FALSE;
 
     for (gsize done = 0; done < frame->length;) {
         struct lpm_return_event event;
 
         done += lpm_return_parser_step(data->requests, frame->body + done, frame->length - done,
                                        &event);
-        if (postcopy &&
-            (event.type == LPM_RETURN_REQ_PAGES_ID || event.type == LPM_RETURN_REQ_PAGES))
-            news |= lpm_page_queue_demand(lpm_postcopy_queue(postcopy),
-                                          event.name[0] ? event.name : NULL, event.start,
-                                          event.count, lpm_monotonic_us());
+        if (!postcopy ||
+            (event.type != LPM_RETURN_REQ_PAGES_ID && event.type != LPM_RETURN_REQ_PAGES))
+            continue;
+        lpm_page_queue_demand(lpm_postcopy_queue(postcopy), event.name[0] ? event.name : NULL,
+                              event.start, event.count, lpm_monotonic_us());
+        asked = TRUE;
     }
-    if (news)
+    if (asked)
         lpm_ring_nudge(data->ring);
 }
 

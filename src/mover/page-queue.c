@@ -365,6 +365,7 @@ void lpm_page_queue_get(LpmPageQueue *queue, struct lpm_page_queue_state *state)
     pthread_mutex_lock(&queue->lock);
     *state = queue->state;
     state->urgent = first_urgent(queue) != NULL;
+    state->wanted = g_hash_table_size(queue->wanted);
     state->ready = state->urgent || queue->head != queue->open;
     pthread_mutex_unlock(&queue->lock);
 }

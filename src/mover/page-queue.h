@@ -74,6 +74,7 @@ struct lpm_page_queue_state {
     guint64 bytes;    /* that wait */
     gboolean urgent;  /* something was asked for and may go */
     gboolean ready;   /* something may go */
+    guint wanted;     /* host pages asked for and not given by QEMU yet */
     guint64 requests; /* host pages asked for, each time */
     guint64 too_late; /* of these: sent before */
     guint64 overtook; /* pages that went before something that waited longer */

@@ -21,6 +21,7 @@ struct lpm_outbox {
     guint64 acked;    /* every frame below it is acknowledged */
     guint64 told;     /* highest number the other side said it expects, in an ACK or HELLO */
     guint64 used;     /* original bytes reserved, waiting or unacknowledged */
+    guint64 extra;    /* that may be reserved beyond the window */
     guint frames;     /* in the list */
     guint64 original; /* original bytes pushed, in total */
     guint64 encoded;  /* bytes of bodies pushed, in total */

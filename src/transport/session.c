@@ -211,7 +211,7 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
 
     pthread_mutex_lock(&session->lock);
     while (!lpm_session_over_locked(session)) {
-        guint64 window = MIN(session->config.window, session->peer_window);
+        guint64 window = MIN(session->config.window, session->peer_window) + outbox->extra;
 
         /* Half of the frames: the rest is for those that are cut from one reservation. */
         if (outbox->used < window && outbox->frames < LPM_CHANNEL_FRAMES_MAX / 2) {
@@ -241,15 +241,24 @@ void lpm_session_charge(LpmSession *session, enum lpm_channel channel, gsize byt
     pthread_mutex_unlock(&session->lock);
 }
 
-guint64 lpm_session_in_flight(LpmSession *session, enum lpm_channel channel)
+void lpm_session_set_extra(LpmSession *session, enum lpm_channel channel, guint64 bytes)
+{
+    pthread_mutex_lock(&session->lock);
+    session->outbox[channel].extra = bytes;
+    pthread_cond_broadcast(&session->room[channel]);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
+                          struct lpm_session_flow *flow)
 {
     const struct lpm_outbox *outbox = &session->outbox[channel];
 
     pthread_mutex_lock(&session->lock);
-    guint64 bytes = outbox->original - outbox->original_acked;
-
+    flow->pushed = outbox->original;
+    flow->acknowledged = outbox->original_acked;
+    flow->window = MIN(session->config.window, session->peer_window);
     pthread_mutex_unlock(&session->lock);
-    return bytes;
 }
 
 /* Lock held. */

@@ -56,8 +56,16 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
 void lpm_session_unreserve(LpmSession *session, enum lpm_channel channel, gsize bytes);
 /* Counts `bytes` as reserved without waiting, for what has become a little longer than it was. */
 void lpm_session_charge(LpmSession *session, enum lpm_channel channel, gsize bytes);
-/* Original bytes pushed and not acknowledged. */
-guint64 lpm_session_in_flight(LpmSession *session, enum lpm_channel channel);
+/* Lets reserve go `bytes` beyond the window from now on, as long as the caller sees to it that no
+ * more than the window is pushed and not acknowledged. */
+void lpm_session_set_extra(LpmSession *session, enum lpm_channel channel, guint64 bytes);
+
+struct lpm_session_flow {
+    guint64 pushed, acknowledged; /* original bytes, in total */
+    guint64 window;               /* most of them under way */
+};
+void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
+                          struct lpm_session_flow *flow);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
 void lpm_session_push(LpmSession *session, LpmFrame *frame);
 /* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits.
