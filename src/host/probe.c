@@ -130,12 +130,18 @@ static void receive(struct state *state, guint limit_ms)
     }
 }
 
+static gboolean is_over(const struct lpm_probe *probe, gint64 begin)
+{
+    if (probe->over)
+        return g_atomic_int_get(probe->over) != 0;
+    return g_get_monotonic_time() - begin >= (gint64)probe->limit_ms * 1000;
+}
+
 static void converse(struct state *state)
 {
-    gint64 begin = g_get_monotonic_time();
-    gint64 end = begin + (gint64)state->probe->limit_ms * 1000, known = 0;
+    gint64 begin = g_get_monotonic_time(), known = 0;
 
-    while (g_get_monotonic_time() < end) {
+    while (!is_over(state->probe, begin)) {
         send_one(state, FALSE);
         send_one(state, TRUE);
         receive(state, INTERVAL_MS);

@@ -21,10 +21,11 @@
 struct lpm_probe {
     const char *interface; /* bridge, or the device beneath a macvtap */
     guint8 nonce[LPM_PROBE_NONCE_BYTES];
-    guint8 adapter;  /* number of the partition's adapter: one probe each */
-    gboolean target; /* which side this host is */
-    guint mtu;       /* payload of full frames */
-    guint limit_ms;  /* how long to go on without an answer */
+    guint8 adapter;   /* number of the partition's adapter: one probe each */
+    gboolean target;  /* which side this host is */
+    guint mtu;        /* payload of full frames */
+    const gint *over; /* atomic, or NULL: goes on until it is set rather than for limit_ms */
+    guint limit_ms;   /* how long to go on without an answer */
 };
 
 /* Sends and listens. Always an object: {interface, found, mtu, is_bridge, sent, seen_small,

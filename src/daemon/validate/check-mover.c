@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIMIT_US (5 * G_USEC_PER_SEC / 2)
+#define LIMIT_US (2 * G_USEC_PER_SEC)
 #define LINGER_US (G_USEC_PER_SEC) /* the target's, for the source to see the session too */
 #define DIAL_LIMIT_S 2
 #define FIRST_DIAL_US 150000 /* the target is being asked meanwhile */
@@ -157,16 +157,16 @@ static gboolean dial(struct trial *trial)
 /* The target may not have registered the session yet and close the first connections. */
 static void try_source(struct trial *trial)
 {
-    gint64 first = g_get_monotonic_time() + FIRST_DIAL_US;
-    gint64 end = g_get_monotonic_time() + LIMIT_US;
+    const gint *answered = &trial->validation->answered;
+    gint64 begin = g_get_monotonic_time();
     gboolean hopeless = FALSE;
 
     g_mutex_lock(&trial->lock);
-    while (!trial->up && !trial->gone && !hopeless && g_get_monotonic_time() < end) {
-        if (trial->wanted && g_get_monotonic_time() >= first) {
+    while (!trial->up && !trial->gone && !hopeless && !g_atomic_int_get(answered)) {
+        if (trial->wanted && g_get_monotonic_time() - begin >= FIRST_DIAL_US) {
             g_mutex_unlock(&trial->lock);
             /* A port that swallows everything takes all of the limit of one attempt. */
-            hopeless = !dial(trial) && end - g_get_monotonic_time() < LIMIT_US / 2;
+            hopeless = !dial(trial) && g_get_monotonic_time() - begin > LIMIT_US / 2;
             g_mutex_lock(&trial->lock);
         }
         if (!trial->up)

@@ -72,12 +72,13 @@ static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
     struct lpm_validation *validation = look->validation;
     json_t *facts = json_object();
     g_autofree char *interface = interface_of(validation->daemon, look->adapter, facts);
-    struct lpm_probe probe = {.interface = interface,
-                              .adapter = look->number,
-                              .target = validation->side == LPM_SIDE_TARGET,
-                              .mtu =
-                                  (guint)CLAMP(lpm_fact_int(look->adapter, "probe_mtu"), 64, 65000),
-                              .limit_ms = PROBE_LIMIT_MS};
+    struct lpm_probe probe = {
+        .interface = interface,
+        .adapter = look->number,
+        .target = validation->side == LPM_SIDE_TARGET,
+        .over = validation->side == LPM_SIDE_SOURCE ? &validation->answered : NULL,
+        .mtu = (guint)CLAMP(lpm_fact_int(look->adapter, "probe_mtu"), 64, 65000),
+        .limit_ms = PROBE_LIMIT_MS};
 
     memcpy(probe.nonce, validation->nonce, sizeof(probe.nonce));
     if (*interface && strlen(interface) <= INTERFACE_MAX) {

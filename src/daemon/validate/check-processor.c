@@ -42,6 +42,19 @@ static gboolean is_passthrough(const json_t *model)
     return strcmp(mode, "host-passthrough") == 0 || strcmp(mode, "maximum") == 0;
 }
 
+void lpm_processor_note_host(struct lpm_daemon *daemon, json_t *model)
+{
+    json_t *own, *cpu;
+
+    if (!is_passthrough(model) || is_emulated(model))
+        return;
+    own = lpm_host_abilities(daemon->host, model, NULL);
+    cpu = json_object_get(own, "cpu_xml");
+    if (cpu)
+        json_object_set(model, "host_cpu_xml", cpu);
+    json_decref(own);
+}
+
 json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error)
 {
     const json_t *model = validation->model;

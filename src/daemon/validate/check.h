@@ -33,6 +33,9 @@ struct lpm_validation {
     char nonce_text[2 * LPM_NONCE_BYTES + 1];
     guint8 session[LPM_SESSION_ID_BYTES]; /* of the movers' trial */
     guint8 psk[LPM_SESSION_PSK_BYTES];
+    /* Atomic, source: the target has answered, or cannot. What both sides do at once the source
+     * does until then, so that a target that begins late still meets it. */
+    gint answered;
     GMutex lock;
     GPtrArray *marks; /* under lock: files to unlink when both sides are done */
 };

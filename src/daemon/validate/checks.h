@@ -23,6 +23,8 @@ void lpm_networks_note_mtu(struct lpm_daemon *daemon, json_t *model);
 json_t *lpm_gather_names(struct lpm_validation *validation, GError **error);
 void lpm_judge_names(struct lpm_judgement *judgement);
 void lpm_judge_macs(struct lpm_judgement *judgement);
+/* Adds the host's own processor (`host_cpu_xml`) where the partition has that. */
+void lpm_processor_note_host(struct lpm_daemon *daemon, json_t *model);
 json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error);
 void lpm_judge_processor(struct lpm_judgement *judgement);
 json_t *lpm_gather_machine(struct lpm_validation *validation, GError **error);

@@ -95,6 +95,7 @@ static gpointer ask_target(gpointer user)
 
     asking->answer = lpm_peer_call(validation->daemon->peers, validation->peer, "POST",
                                    "/v1/peer/validate", body, PEER_LIMIT_S, NULL, &asking->error);
+    g_atomic_int_set(&validation->answered, 1);
     json_decref(body);
     explicit_bzero(psk, strlen(psk));
     return NULL;
@@ -128,12 +129,7 @@ static json_t *run_source(struct lpm_validation *validation)
 /* What only the partition's own host can add for both sides to look at. */
 static void complete_model(struct lpm_daemon *daemon, json_t *model)
 {
-    json_t *own = lpm_host_abilities(daemon->host, model, NULL);
-    json_t *cpu = json_object_get(own, "cpu_xml");
-
-    if (cpu)
-        json_object_set(model, "host_cpu_xml", cpu);
-    json_decref(own);
+    lpm_processor_note_host(daemon, model);
     lpm_networks_note_mtu(daemon, model);
 }
 
