@@ -47,9 +47,19 @@ void flow_start(struct flow *flow, int from, int to, const GByteArray *sent)
     flow->reader = g_thread_new("reader", run_reader, flow);
 }
 
-void flow_finish(struct flow *flow)
+void flow_join(struct flow *flow)
 {
     g_thread_join(flow->writer);
     g_thread_join(flow->reader);
+}
+
+void flow_free(struct flow *flow)
+{
     g_byte_array_unref(flow->received);
+}
+
+void flow_finish(struct flow *flow)
+{
+    flow_join(flow);
+    flow_free(flow);
 }

@@ -19,7 +19,10 @@ struct flow {
 
 /* Starts writing `sent` into `from`, then shuts its writing half; reads `to` until end of file. */
 void flow_start(struct flow *flow, int from, int to, const GByteArray *sent);
-/* Joins; the caller has waited for `done`. */
+/* Joins; the caller has waited for `done`. Then `received` may be looked at. */
+void flow_join(struct flow *flow);
+void flow_free(struct flow *flow);
+/* Both. */
 void flow_finish(struct flow *flow);
 
 #endif

@@ -139,3 +139,82 @@ GByteArray *synthetic_stream(guint32 seed, guint pages)
     byte(out, 0x00);
     return out;
 }
+
+static void block(GByteArray *out, const char *text, guint64 bytes)
+{
+    name(out, text);
+    quad(out, bytes);
+}
+
+static void command(GByteArray *out, guint16 number)
+{
+    guint8 head[5] = {0x08, 0, (guint8)number, 0, 0};
+
+    g_byte_array_append(out, head, sizeof(head));
+}
+
+/* The page of index i: every 64th index is a page of "rom", the others are of "pc.ram". */
+static void postcopy_page(GByteArray *out, guint32 *random, guint i, const char **last)
+{
+    const char *text = i % 64 == 63 ? "rom" : "pc.ram";
+    guint64 page_index = i % 64 == 63 ? i / 64 : i - i / 64;
+    guint8 content[PAGE];
+    gboolean first = *last != text;
+
+    *last = text;
+    quad(out, page_index * PAGE | (i % 5 ? 0x08 : 0x02) | (first ? 0 : 0x20u));
+    if (first)
+        name(out, text);
+    if (i % 5 == 0) {
+        byte(out, 0);
+        return;
+    }
+    for (guint at = 0; at < PAGE; at += 4) {
+        guint32 value = next_random(random);
+
+        memcpy(content + at, &value, sizeof(value));
+    }
+    g_byte_array_append(out, content, sizeof(content));
+}
+
+GByteArray *synthetic_postcopy(guint32 seed, guint pages)
+{
+    GByteArray *out = g_byte_array_sized_new(pages * PAGE);
+    guint32 random = seed | 1;
+    const char *last = NULL;
+
+    word(out, 0x5145564d);
+    word(out, 3);
+    command(out, 3); /* ADVISE */
+    out->data[out->len - 1] = 16;
+    quad(out, PAGE);
+    quad(out, PAGE);
+    byte(out, 0x01);
+    word(out, 2);
+    name(out, "ram");
+    word(out, 0);
+    word(out, 4);
+    quad(out, (guint64)pages * 2 * PAGE | 0x04);
+    block(out, "pc.ram", (guint64)pages * PAGE);
+    block(out, "rom", (guint64)pages * PAGE);
+    section_end(out);
+    command(out, 7); /* PACKAGED: LISTEN, RUN */
+    out->data[out->len - 1] = 4;
+    word(out, 10);
+    command(out, 4);
+    command(out, 5);
+    for (guint i = 0; i < pages; i++) {
+        if (i % SECTION_PAGES == 0) {
+            if (i)
+                section_end(out);
+            if (i % (SECTION_PAGES * 8) == 0)
+                command(out, 1);
+            byte(out, i + SECTION_PAGES >= pages ? 0x03 : 0x02);
+            word(out, 2);
+        }
+        postcopy_page(out, &random, i, &last);
+    }
+    section_end(out);
+    byte(out, 0x00);
+    return out;
+}

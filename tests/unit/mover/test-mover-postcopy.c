@@ -2,8 +2,10 @@
  * Copyright 2026 The OpenLPM authors */
 /* Post-copy through two real movers: what decides whether the target's processors start. The
  * streams are QEMU's own, as captured. */
+#include "flow.h"
 #include "meaning.h"
 #include "pair.h"
+#include "synthetic.h"
 
 #include "base/clock.h"
 #include "mover/rpc.h"
@@ -292,6 +294,137 @@ static void test_only_finish_is_changed(void **state)
     assert_false(lpm_rpc_finish_add_flag(bytes, FINISH_BYTES, LPM_RPC_MIGRATE_PAUSED));
 }
 
+/* ---- pages that are asked for, and a link that is cut ---- */
+
+/* QEMU's request for a page of "pc.ram" that may or may not have come by then. */
+static void ask(struct pair *pair, GByteArray *asked, guint page)
+{
+    guint8 bytes[4 + 13 + 6] = {0, 3, 0, 13 + 6};
+
+    lpm_put_be64(bytes + 4, (guint64)page * 4096);
+    lpm_put_be32(bytes + 12, 4096);
+    bytes[16] = 6;
+    memcpy(bytes + 17, "pc.ram", 6);
+    g_byte_array_append(asked, bytes, sizeof(bytes));
+    assert_true(lpm_write_all(pair->end[LPM_SIDE_TARGET].program[LPM_CHANNEL_DATA], bytes,
+                              sizeof(bytes), NULL));
+}
+
+static void assert_answers(struct pair *pair, const GByteArray *asked)
+{
+    g_autofree guint8 *bytes = g_malloc(asked->len);
+
+    assert_true(lpm_read_all(pair->end[LPM_SIDE_SOURCE].program[LPM_CHANNEL_DATA], bytes,
+                             asked->len, NULL));
+    assert_memory_equal(bytes, asked->data, asked->len);
+}
+
+static json_int_t number(json_t *stats, const char *object, const char *key)
+{
+    return json_integer_value(json_object_get(json_object_get(stats, object), key));
+}
+
+static void assert_same_hash(struct pair *pair)
+{
+    g_autofree char *sent =
+        g_strdup(json_string_value(json_object_get(pair_stats(pair, 0), "stream_hash")));
+
+    assert_string_equal(sent,
+                        json_string_value(json_object_get(pair_stats(pair, 1), "stream_hash")));
+}
+
+static void assert_all_came(struct flow *flow)
+{
+    struct meaning *sent = meaning_of(flow->sent), *received = meaning_of(flow->received);
+
+    meaning_assert_same(sent, received, TRUE);
+    meaning_free(sent);
+    meaning_free(received);
+}
+
+/* Pages asked for at random and cuts at random instants: every page comes once, other things keep
+ * their places, and every request arrives. */
+static void test_requests_and_cuts(void **state)
+{
+    const guint pages = 12000, cuts = 15;
+    g_autoptr(GByteArray) stream = synthetic_postcopy(5, pages);
+    g_autoptr(GByteArray) asked = g_byte_array_new();
+    struct pair *pair = pair_new_postcopy(FALSE);
+    struct mover_end *source = &pair->end[LPM_SIDE_SOURCE];
+    gint64 deadline = lpm_monotonic_us() + 90 * G_USEC_PER_SEC;
+    g_autoptr(GRand) random = g_rand_new_with_seed(7);
+    struct flow there;
+    guint cut = 0;
+
+    (void)state;
+    pair_connect(pair, LPM_CHANNEL_DATA);
+    pair_until(pair, &source->link_up, 20, "the link");
+    flow_start(&there, source->program[LPM_CHANNEL_DATA],
+               pair->end[LPM_SIDE_TARGET].program[LPM_CHANNEL_DATA], stream);
+    while (!g_atomic_int_get(&there.done) && lpm_monotonic_us() < deadline) {
+        if (cut < cuts && source->link_up && g_rand_int_range(random, 0, 3) == 0) {
+            source->link_up = FALSE;
+            pair_cut(pair);
+            cut++;
+        }
+        if (asked->len < 20000)
+            ask(pair, asked, (guint)g_rand_int_range(random, 0, (gint32)pages));
+        pair_step(pair, g_rand_int_range(random, 0, 4));
+    }
+    assert_true(g_atomic_int_get(&there.done));
+    assert_true(cut >= 3); /* a fast machine may be through before the last */
+    assert_true(pair->end[LPM_SIDE_TARGET].postcopy);
+    assert_answers(pair, asked);
+    assert_same_hash(pair);
+    flow_join(&there);
+    assert_all_came(&there);
+    json_t *stats = pair_stats(pair, LPM_SIDE_SOURCE);
+
+    assert_true(number(stats, "demand", "overtook") > 0);
+    assert_int_equal(number(stats, "demand", "waiting_bytes"), 0);
+    assert_int_equal(source->failed, 0);
+    flow_free(&there);
+    pair_free(pair);
+}
+
+/* Without a link all pages wait; the one that is asked for is among the first to come after it,
+ * though it was the last in the row. */
+static void test_request_does_not_wait(void **state)
+{
+    const guint pages = 700, wanted = 640; /* less than the window holds */
+    g_autoptr(GByteArray) stream = synthetic_postcopy(5, pages);
+    g_autoptr(GByteArray) asked = g_byte_array_new();
+    struct pair *pair = pair_new_postcopy(FALSE);
+    struct mover_end *source = &pair->end[LPM_SIDE_SOURCE];
+    struct flow there;
+    guint before = 0;
+
+    (void)state;
+    pair_connect(pair, LPM_CHANNEL_DATA);
+    pair->keep_linked = FALSE;
+    pair_cut(pair);
+    pair_until(pair, &source->need[LPM_NEED_LINK], 20, "the source's need of a link");
+    ask(pair, asked, wanted); /* goes out with the new link, before any page */
+    flow_start(&there, source->program[LPM_CHANNEL_DATA],
+               pair->end[LPM_SIDE_TARGET].program[LPM_CHANNEL_DATA], stream);
+    pair_step(pair, 300);
+    pair->keep_linked = TRUE;
+    while (!g_atomic_int_get(&there.done))
+        pair_step(pair, 5);
+    assert_answers(pair, asked);
+    flow_join(&there);
+    struct meaning *received = meaning_of(there.received);
+
+    while (g_array_index(received->pages, struct meaning_page, before).offset != wanted * 4096)
+        before++;
+    print_message("%u pages came before the one that was asked for, of %u\n", before, pages);
+    assert_true(before < pages / 2);
+    meaning_free(received);
+    assert_all_came(&there);
+    flow_free(&there);
+    pair_free(pair);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +434,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_broken_stream_stays_paused),
         cmocka_unit_test(test_only_finish_is_changed),
+        cmocka_unit_test(test_requests_and_cuts),
+        cmocka_unit_test(test_request_does_not_wait),
     };
 
     if (geteuid() != 0) {
