@@ -247,13 +247,22 @@ static void add_file(json_t *facts, int fd, const struct stat *st, const char *p
         add_digest(facts, fd, st->st_size);
 }
 
-/* Whatever lies at `path`; never waits for a device or a pipe. */
+/* Whatever lies at `path`. Only files and block devices are opened: opening a character device can
+ * do something (a watchdog's, a tape's), and the path may be a peer's. */
 static void look_at(json_t *facts, const char *path, gboolean digest)
 {
-    lpm_autofd fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     struct stat st;
+    lpm_autofd fd = -1;
 
     set_text(facts, "at", path);
+    if (stat(path, &st) == 0) {
+        if (!S_ISBLK(st.st_mode) && !S_ISREG(st.st_mode)) {
+            json_object_set_new(facts, "cause",
+                                json_string("it is neither a file nor a block device"));
+            return;
+        }
+        fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    }
     if (fd < 0 || fstat(fd, &st) < 0) {
         json_object_set_new(facts, "missing", json_boolean(errno == ENOENT || errno == ENOTDIR));
         set_text(facts, "cause", g_strerror(errno));
@@ -261,10 +270,8 @@ static void look_at(json_t *facts, const char *path, gboolean digest)
     }
     if (S_ISBLK(st.st_mode))
         add_block(facts, st.st_rdev);
-    else if (S_ISREG(st.st_mode))
-        add_file(facts, fd, &st, path, digest);
     else
-        json_object_set_new(facts, "cause", json_string("it is neither a file nor a block device"));
+        add_file(facts, fd, &st, path, digest);
 }
 
 json_t *lpm_file_identity(const char *path)
