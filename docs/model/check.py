@@ -5,7 +5,8 @@
 
     check.py holds         every property holds whatever faults there are, every step is taken in
                            some run, and no run with few faults is endless
-    check.py fails NAME    the model with the deliberate bug NAME is caught
+    check.py fails NAME    with the deliberate bug NAME some property does not hold
+    check.py loops NAME    with it a run with few faults is endless
 
 The last line tells the states seen. The exit code is 0 only if the outcome is the one that is
 named; 77 when spin is not installed.
@@ -46,14 +47,14 @@ def number(pattern, text):
     return int(float(found.group(1)))
 
 
-def explore(defines, kind, search, memory):
-    """Runs one search to its end; (errors, states, the line of the first error, its
-    trace, all that pan told)."""
+def explore(defines, kind, search, memory, optimize="-O2"):
+    """Runs one search to its end; (errors, states, the first error with its trace, what pan told).
+    The trace is only worked out for a search that should not have an error."""
     with tempfile.TemporaryDirectory(prefix="lpm-model-") as folder:
         model = os.path.join(HERE, "handover.pml")
         flags = [f"-D{d}" for d in defines]
         need(["spin", *flags, "-a", model], folder)
-        need(["gcc", "-O2", f"-D{kind}", f"-DMEMLIM={memory}", "-o", "pan", "pan.c"], folder)
+        need(["gcc", optimize, f"-D{kind}", f"-DMEMLIM={memory}", "-o", "pan", "pan.c"], folder)
         out = run(["./pan", f"-m{DEPTH}", *search], folder).stdout
         if "max search depth too small" in out or "out of memory" in out or \
                 "pan: reached -DMEMLIM" in out:
@@ -61,9 +62,10 @@ def explore(defines, kind, search, memory):
         errors = number(r"errors: (\d+)", out)
         states = number(r"([\d.e+]+) states, stored", out)
         cause = next((line for line in out.splitlines() if line.startswith("pan:1:")), "")
-        trace = run(["spin", *flags, "-t", "-p", "-k", "handover.pml.trail", model],
-                    folder).stdout if errors else ""
-        return errors, states, cause, trace, out
+        if errors and optimize != "-O0":
+            cause = run(["spin", *flags, "-t", "-p", "-k", "handover.pml.trail", model],
+                        folder).stdout + cause
+        return errors, states, cause, out
 
 
 def unreached(out):
@@ -74,25 +76,30 @@ def unreached(out):
 
 
 def holds(defines, few, memory):
-    errors, states, cause, trace, out = explore(defines, "SAFETY", [], memory)
+    errors, states, cause, out = explore(defines, "SAFETY", [], memory)
     if errors:
-        print(trace, cause, f"refuted after {states} states", sep="\n")
+        print(cause, f"refuted after {states} states", sep="\n")
         return 1
     if unreached(out):
         print("no run takes these steps:", *unreached(out), sep="\n")
         return 1
     # Without a progress label any cycle is a non-progress cycle: none means that every run ends.
-    errors, finite, cause, trace, _ = explore([*defines, f"FAULTS={few}"], "NP", ["-l"], memory)
+    errors, finite, cause, _ = explore([*defines, f"FAULTS={few}"], "NP", ["-l"], memory)
     if errors:
-        print(trace, cause, f"a run without end, after {finite} states", sep="\n")
+        print(cause, f"a run without end, after {finite} states", sep="\n")
         return 1
     print(f"holds: {states} states; with {few} faults every run ends: {finite} states")
     return 0
 
 
-def fails(defines, memory):
-    errors, states, cause, _, _ = explore(defines, "SAFETY", [], memory)
-    if not errors or "assertion violated" not in cause:
+def caught(outcome, defines, few, memory):
+    if outcome == "fails":
+        errors, states, cause, _ = explore(defines, "SAFETY", [], memory, "-O0")
+        word = "assertion violated"
+    else:
+        errors, states, cause, _ = explore([*defines, f"FAULTS={few}"], "NP", ["-l"], memory, "-O0")
+        word = "non-progress cycle"
+    if not errors or word not in cause:
         print(f"not caught in {states} states {cause}")
         return 1
     print(f"caught after {states} states: {cause}")
@@ -102,15 +109,15 @@ def fails(defines, memory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("outcome", choices=["holds", "fails"])
-    parser.add_argument("bug", nargs="?", help="for 'fails': MUTANT_... or WEAK_OATH")
+    parser.add_argument("outcome", choices=["holds", "fails", "loops"])
+    parser.add_argument("bug", nargs="?", help="for 'fails' and 'loops': MUTANT_... or WEAK_OATH")
     parser.add_argument("--few", type=int, default=2, metavar="N",
                         help="the faults in a run for 'no run is endless'; default %(default)s")
     parser.add_argument("-D", dest="defines", action="append", default=[], metavar="NAME")
     parser.add_argument("--memory", type=int, default=MEMORY_MB, metavar="MB")
     args = parser.parse_args()
-    if (args.outcome == "fails") != bool(args.bug):
-        parser.error("'fails' takes the name of a bug, 'holds' takes none")
+    if (args.outcome != "holds") != bool(args.bug):
+        parser.error("'fails' and 'loops' take the name of a bug, 'holds' takes none")
     if not shutil.which("spin"):
         print("spin is not installed")
         return 77
@@ -120,7 +127,7 @@ def main():
     try:
         if args.outcome == "holds":
             return holds(args.defines, args.few, args.memory)
-        return fails([*args.defines, args.bug], args.memory)
+        return caught(args.outcome, [*args.defines, args.bug], args.few, args.memory)
     except Broken as error:
         print(error)
         return 2
