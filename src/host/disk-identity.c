@@ -297,7 +297,30 @@ static void look_at_volume(struct lpm_host *host, const json_t *disk, json_t *fa
     set_text(facts, "cause", cause);
 }
 
-json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk, gboolean digest)
+static gboolean says_who_it_is(const json_t *facts)
+{
+    return json_array_size(json_object_get(facts, "designators")) > 0 ||
+           json_object_get(facts, "identity") || json_object_get(facts, "serial");
+}
+
+static gboolean read_device(void *user, guint64 offset, void *data, gsize length)
+{
+    return pread(*(const int *)user, data, length, (off_t)offset) == (ssize_t)length;
+}
+
+/* Past the page cache, which may hold what another host has changed since. */
+static void add_samples(json_t *facts, const guint8 *nonce)
+{
+    lpm_autofd fd = open(member(facts, "at"), O_RDONLY | O_NONBLOCK | O_DIRECT | O_CLOEXEC);
+    json_int_t size = json_integer_value(json_object_get(facts, "size_bytes"));
+
+    if (fd >= 0 && size > 0)
+        json_object_set_new(facts, "samples",
+                            lpm_challenge(nonce, (guint64)size, read_device, &fd));
+}
+
+json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
+                          const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES])
 {
     const char *type = member(disk, "type"), *path = member(disk, "path");
     const char *protocol = member(disk, "protocol");
@@ -306,10 +329,13 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk, gboolean di
     if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "iscsi") == 0) {
         json_object_set_new(facts, "kind", json_string("iscsi"));
         lpm_iscsi_identity(disk, facts);
+    } else if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "nbd") == 0) {
+        json_object_set_new(facts, "kind", json_string("nbd"));
+        lpm_nbd_look(disk, nonce, facts);
     } else if (g_strcmp0(type, "volume") == 0) {
         look_at_volume(host, disk, facts);
     } else if (path) {
-        look_at(facts, path, digest);
+        look_at(facts, path, FALSE);
     } else if (g_strcmp0(type, "file") == 0 || g_strcmp0(type, "block") == 0) {
         json_object_set_new(facts, "kind", json_string("empty"));
     } else {
@@ -318,6 +344,8 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk, gboolean di
                             protocol ? " " : "", protocol ? protocol : "");
         set_text(facts, "cause", cause);
     }
+    if (strcmp(member(facts, "kind"), "block") == 0 && !says_who_it_is(facts))
+        add_samples(facts, nonce);
     return facts;
 }
 

@@ -10,17 +10,20 @@
 #ifndef LPM_HOST_DISK_IDENTITY_H
 #define LPM_HOST_DISK_IDENTITY_H
 
+#include "host/challenge.h"
 #include "host/host.h"
 
 #define LPM_DISK_LIMIT_MS 2000
 
 /* Of one entry of a model's disks (inspect.h), always an object:
- * kind: "iscsi", "block", "file", "empty", "other" (this program cannot look at it);
+ * kind: "iscsi", "nbd", "block", "file", "empty", "other" (this program cannot look at it);
  * cause: why it cannot be had; absent when all is well;
  * size_bytes; serial; designators: ["naa:6001...", ...]; identity: the one that others would name;
  * reservation: {type, key}, keys: number registered; file_system, shared (may two hosts mount it),
- * device, inode; digest of small files when `digest` is set; local: why only this host has it. */
-json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk, gboolean digest);
+ * device, inode; local: why only this host has it; samples: answer to the challenge of `nonce`, of
+ * a disk that does not say who it is. */
+json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
+                          const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES]);
 
 /* The same for a file by its path: {path, found, cause, size_bytes, digest}. */
 json_t *lpm_file_identity(const char *path);

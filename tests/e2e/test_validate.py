@@ -173,6 +173,66 @@ def test_medium(lab, tiny):
         assert codes(validate(lab, tiny)) == []
 
 
+def serve(lab, where, address, path):
+    """An NBD server on a host that has the address, until the process that is returned ends."""
+    net.ip("addr", "add", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
+    return host.daemon_in(lab.lab, lab.state, where,
+                          ["qemu-nbd", "-t", "--shared=0", "-f", "raw", "-x", "vol", "-b", address,
+                           path], os.path.join(lab.lab.var_dir, "nbd.log"))
+
+
+@contextlib.contextmanager
+def nbd_disk(lab, partition, contents):
+    """A disk that does not say who it is: an export that each host finds under one address, behind
+    which each of them has its own content."""
+    address, servers = "10.99.1.1", []
+    try:
+        for where, content in contents.items():
+            path = private(lab, where, "export.raw", content)
+            servers.append((where, serve(lab, where, address, path)))
+        proc.wait_until("the servers", lambda: all(
+            proc.run(lab.enter(w, "qemu-img", "info", f"nbd://{address}/vol"), check=False)
+            .returncode == 0 for w in contents), 20)
+        with device(lab, partition,
+                    "<disk type='network' device='disk'><driver name='qemu' cache='none'/>"
+                    f"<source protocol='nbd' name='vol'><host name='{address}' port='10809'/>"
+                    "</source><target dev='vdn' bus='virtio'/></disk>", "vdn"):
+            yield
+    finally:
+        for where, server in servers:
+            proc.end(server)
+            net.ip("addr", "del", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
+
+
+def some_disk(seed, size=8 << 20):
+    """Content without two equal blocks."""
+    return b"".join(seed + n.to_bytes(4, "big") + bytes(4088) for n in range(size >> 12))
+
+
+@pytest.mark.parametrize("there, found", [
+    (some_disk(b"same"), []),
+    # A partition that runs writes a block now and then.
+    (some_disk(b"same")[:-4096] + bytes(4096), []),
+    (some_disk(b"none"), ["LPM-6001"]),
+    (some_disk(b"same", 4 << 20), ["LPM-6001"]),
+], ids=["same", "written", "other", "smaller"])
+def test_export_that_does_not_say_who_it_is(lab, tiny, there, found):
+    with nbd_disk(lab, tiny, {"alpha": some_disk(b"same"), "beta": there}):
+        assert codes(validate(lab, tiny)) == found
+
+
+def test_exports_that_are_empty(lab, tiny):
+    """Two empty disks look alike: that proves nothing, and is said."""
+    with nbd_disk(lab, tiny, {"alpha": bytes(8 << 20), "beta": bytes(8 << 20)}):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6004"] and report["verdict"] == "may-be-possible"
+
+
+def test_no_such_export(lab, tiny):
+    with nbd_disk(lab, tiny, {"alpha": some_disk(b"same")}):
+        assert codes(validate(lab, tiny)) == ["LPM-6002"]
+
+
 def test_layer_below_an_image(lab, tiny, image):
     """An image that both hosts see over one that only the source has."""
     base = private(lab, "alpha", "base.raw", bytes(1 << 20))
@@ -376,7 +436,8 @@ def test_definition(lab, tiny, name, changes, code):
 # ---- devices and state of a running one ----
 
 @contextlib.contextmanager
-def device(lab, partition, xml):
+def device(lab, partition, xml, mark):
+    """`mark`: what stands in the partition's description as long as the device is there."""
     path = os.path.join(lab.lab.var_dir, "device.xml")
     with open(path, "w", encoding="utf-8") as f:
         f.write(xml)
@@ -385,14 +446,13 @@ def device(lab, partition, xml):
         yield
     finally:
         lab.virsh("alpha", "detach-device", partition, path, "--live")
-        mark = re.search(r"name='(.*?)'", xml)[1]
         proc.wait_until("the device to be gone",
                         lambda: mark not in lab.virsh("alpha", "dumpxml", partition), 20)
 
 
 def test_shared_memory(lab, tiny):
     with device(lab, tiny, "<shmem name='lpmtest'><model type='ivshmem-plain'/>"
-                           "<size unit='M'>4</size></shmem>"):
+                           "<size unit='M'>4</size></shmem>", "lpmtest"):
         assert codes(validate(lab, tiny)) == ["LPM-6040"]
 
 

@@ -6,11 +6,13 @@
  * our own beside it, which the other host must see.
  */
 #include "daemon/validate/checks.h"
+#include "host/challenge.h"
 #include "host/disk-identity.h"
 
 #include <string.h>
 
 #define MARK_LIMIT_MS 700
+#define SAMPLES_MIN 8 /* equal blocks that are not empty, to call two disks the same */
 
 struct look {
     struct lpm_validation *validation;
@@ -43,7 +45,8 @@ static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
 {
     struct look *look = data;
 
-    look->facts = lpm_disk_identity(look->validation->daemon->host, look->disk, FALSE);
+    look->facts =
+        lpm_disk_identity(look->validation->daemon->host, look->disk, look->validation->nonce);
     json_object_set(look->facts, "target", json_object_get(look->disk, "target"));
     if (strcmp(lpm_fact(look->facts, "kind"), "file") == 0 &&
         !lpm_fact_true(look->disk, "readonly"))
@@ -114,6 +117,15 @@ static gboolean sizes_differ(const struct pair *pair)
     return a && b && a != b;
 }
 
+static void judge_size(const struct pair *pair)
+{
+    lpm_find(pair->judgement, LPM_E_DISK_DIFFERS,
+             "%s: %s has %" G_GINT64_FORMAT " bytes on %s and %" G_GINT64_FORMAT " on %s",
+             pair->target, lpm_fact(pair->there, "at"), lpm_fact_int(pair->here, "size_bytes"),
+             pair->judgement->source_name, lpm_fact_int(pair->there, "size_bytes"),
+             pair->judgement->target_name);
+}
+
 /* Serials are looked at even where stronger words agree: storage that clones a LUN's name gives
  * itself away there. */
 static void judge_words(const struct pair *pair, const char *word)
@@ -131,11 +143,7 @@ static void judge_words(const struct pair *pair, const char *word)
                  judgement->source_name, shown(pair->there, word), serial_b,
                  judgement->target_name);
     } else if (sizes_differ(pair)) {
-        lpm_find(judgement, LPM_E_DISK_DIFFERS,
-                 "%s: %s has %" G_GINT64_FORMAT " bytes on %s and %" G_GINT64_FORMAT " on %s",
-                 pair->target, lpm_fact(pair->there, "at"), lpm_fact_int(pair->here, "size_bytes"),
-                 judgement->source_name, lpm_fact_int(pair->there, "size_bytes"),
-                 judgement->target_name);
+        judge_size(pair);
     }
 }
 
@@ -159,6 +167,29 @@ static void judge_file(const struct pair *pair)
                  "%s: the folder of %s cannot be written, so it was not proved that both hosts see "
                  "the same one",
                  pair->target, at);
+}
+
+/* A running partition changes some blocks between the two looks; another disk has hardly one in
+ * common that is not empty. */
+static void judge_samples(const struct pair *pair)
+{
+    struct lpm_judgement *judgement = pair->judgement;
+    const char *at = lpm_fact(pair->here, "at");
+    guint equal, differ;
+
+    lpm_challenge_compare(json_object_get(pair->here, "samples"),
+                          json_object_get(pair->there, "samples"), &equal, &differ);
+    if (equal >= SAMPLES_MIN && differ <= equal / 4)
+        return;
+    if (differ > equal)
+        lpm_find(judgement, LPM_E_DISK_DIFFERS,
+                 "%s: of the blocks of %s that were read on both hosts %u are equal and %u are not",
+                 pair->target, at, equal, differ);
+    else
+        lpm_find(judgement, LPM_E_DISK_UNPROVED,
+                 "%s: %s tells neither host who it is, and of the blocks that were read on both "
+                 "only %u are alike and not empty (%u differ)",
+                 pair->target, at, equal, differ);
 }
 
 static gboolean is_local(const struct pair *pair)
@@ -204,10 +235,9 @@ static void judge_disk(const struct pair *pair)
     else if (word)
         judge_words(pair, word);
     else if (sizes_differ(pair))
-        judge_words(pair, "size_bytes");
+        judge_size(pair);
     else
-        lpm_find(judgement, LPM_E_DISK_UNPROVED, "%s: %s tells neither host who it is",
-                 pair->target, lpm_fact(pair->here, "at"));
+        judge_samples(pair);
 }
 
 /* A read-only file is a copy on each host as often as not: check-files.c looks at its content. */

@@ -63,6 +63,76 @@ static void test_serial(void **state)
     assert_string_equal(none, "");
 }
 
+/* A disk in memory; `odd` is a block that another reader sees otherwise. */
+struct disk {
+    guint64 size, odd;
+    guint8 seed;
+    gboolean empty, fails;
+};
+
+static gboolean read_disk(void *user, guint64 offset, void *data, gsize length)
+{
+    const struct disk *disk = user;
+    guint8 *bytes = data;
+
+    assert_true(offset % LPM_CHALLENGE_BLOCK == 0 && offset + length <= disk->size);
+    memset(bytes, disk->empty ? 0 : (int)(disk->seed + offset / LPM_CHALLENGE_BLOCK), length);
+    bytes[1] = disk->empty ? 0 : 1; /* no block of a disk that is not empty is all zeros */
+    if (disk->odd && offset / LPM_CHALLENGE_BLOCK == disk->odd)
+        bytes[7] ^= 1;
+    return !disk->fails;
+}
+
+static void compare_disks(const struct disk *a, const struct disk *b, guint *equal, guint *differ)
+{
+    const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES] = {1, 2, 3};
+    json_t *left = lpm_challenge(nonce, a->size, read_disk, (void *)a);
+    json_t *right = lpm_challenge(nonce, b->size, read_disk, (void *)b);
+
+    lpm_challenge_compare(left, right, equal, differ);
+    json_decref(left);
+    json_decref(right);
+}
+
+static void test_challenge(void **state)
+{
+    const struct disk disk = {.size = 64 << 20}, other = {.size = 64 << 20, .seed = 77};
+    const struct disk written = {.size = 64 << 20, .odd = 5};
+    const struct disk empty = {.size = 64 << 20, .empty = TRUE};
+    const struct disk broken = {.size = 64 << 20, .fails = TRUE}, tiny = {.size = 512};
+    guint equal, differ;
+
+    (void)state;
+    compare_disks(&disk, &disk, &equal, &differ);
+    assert_true(equal == LPM_CHALLENGE_BLOCKS && differ == 0);
+    compare_disks(&disk, &written, &equal, &differ);
+    assert_true(differ >= 1 && differ <= 4 && equal + differ == LPM_CHALLENGE_BLOCKS);
+    compare_disks(&disk, &other, &equal, &differ);
+    assert_int_equal(equal, 0);
+    compare_disks(&empty, &empty, &equal, &differ);
+    assert_true(equal == 0 && differ == 0);
+    compare_disks(&broken, &disk, &equal, &differ);
+    assert_true(equal == 0 && differ == 0);
+    compare_disks(&tiny, &tiny, &equal, &differ);
+    assert_true(equal == 0 && differ == 0);
+}
+
+/* Another run asks for other blocks and other hashes: an answer cannot be kept for later. */
+static void test_challenge_is_new_each_time(void **state)
+{
+    const guint8 one[LPM_CHALLENGE_NONCE_BYTES] = {1}, two[LPM_CHALLENGE_NONCE_BYTES] = {2};
+    const struct disk disk = {.size = 64 << 20};
+    json_t *left = lpm_challenge(one, disk.size, read_disk, (void *)&disk);
+    json_t *right = lpm_challenge(two, disk.size, read_disk, (void *)&disk);
+    guint equal, differ;
+
+    (void)state;
+    lpm_challenge_compare(left, right, &equal, &differ);
+    assert_int_equal(equal, 0);
+    json_decref(left);
+    json_decref(right);
+}
+
 static void test_marks(void **state)
 {
     g_autofree char *folder = g_dir_make_tmp("lpm-test-XXXXXX", NULL);
@@ -139,9 +209,14 @@ static void test_xml(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_designators), cmocka_unit_test(test_damaged_designators),
-        cmocka_unit_test(test_serial),      cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_files),       cmocka_unit_test(test_probe_without_interface),
+        cmocka_unit_test(test_designators),
+        cmocka_unit_test(test_damaged_designators),
+        cmocka_unit_test(test_serial),
+        cmocka_unit_test(test_challenge),
+        cmocka_unit_test(test_challenge_is_new_each_time),
+        cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_probe_without_interface),
         cmocka_unit_test(test_xml),
     };
 

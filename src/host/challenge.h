@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * Comparing disks that do not say who they are by what is on them, while the partition runs. Both
+ * hosts read the same blocks: the first ones, where partition tables and file systems describe
+ * themselves, and others all over the disk that the run's nonce chooses. Each block's hash is keyed
+ * by the nonce, so that what leaves the host says nothing about a disk's content to who does not
+ * have it. Blocks that are written meanwhile differ: a few may. Nothing is written.
+ *
+ * A copy of the disk that was made a moment ago passes too; only a disk that says who it is can be
+ * told from its clone.
+ */
+#ifndef LPM_HOST_CHALLENGE_H
+#define LPM_HOST_CHALLENGE_H
+
+#include <glib.h>
+#include <jansson.h>
+
+#define LPM_CHALLENGE_NONCE_BYTES 16
+#define LPM_CHALLENGE_BLOCK 4096
+#define LPM_CHALLENGE_BLOCKS 256
+
+/* Reads `length` bytes at `offset` (both multiples of LPM_CHALLENGE_BLOCK) into `data`, which is
+ * aligned likewise. FALSE ends the challenge. */
+typedef gboolean (*lpm_challenge_read_fn)(void *user, guint64 offset, void *data, gsize length);
+
+/* The blocks' hashes, "" for one that is all zeros; fewer than LPM_CHALLENGE_BLOCKS if reading
+ * fails. A new array. */
+json_t *lpm_challenge(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint64 size,
+                      lpm_challenge_read_fn read, void *user);
+
+/* How the answers of two hosts to one challenge compare: blocks of which neither is empty and that
+ * are equal, and blocks that differ. */
+void lpm_challenge_compare(const json_t *a, const json_t *b, guint *equal, guint *differ);
+
+/* ---- nbd.c ---- */
+
+/* Opens an export of an NBD server (no encryption), sets size_bytes in `facts` and the challenge's
+ * answer as `samples`; `cause` on failure. Ends within a few seconds. */
+void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts);
+
+#endif
