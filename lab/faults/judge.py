@@ -17,9 +17,9 @@ JOURNAL_S = 1.1  # the clients write their journal once a second
 CLEAN_S = 15  # from the migration's end until one copy runs and nothing is left over
 
 
-def judge(ground, out, faults):
+def judge(ground, out, faults, settle_s=trial.SETTLE_S):
     """Adds what is wrong to out.failures; True when the ground can be used for another trial."""
-    settled = trial.settle(ground, out)
+    settled = trial.settle(ground, out, settle_s)
     may_end = any(f.may_end_guest() and i.applied for f, i in zip(faults, out.injections))
     where = _facts(ground, out, may_end, settled)
     if not settled:

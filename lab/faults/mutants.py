@@ -12,10 +12,13 @@ import subprocess
 import sys
 
 from lab.faults import workers
+from lab.faults.observe import PROGRAM
 from lab.faults.plan import Plan, Step
+from lab.lpmd import PROGRAMS, WORKLOAD
 from lab.proc import LabError
 from lab.state import Lab
 
+SETTLE_S = 8  # a trial that is to fail need not be waited for any longer
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -58,11 +61,11 @@ TABLE = {
 
 def _build(build, name):
     folder = f"{build}-{name}"
-    steps = [["ninja", "-C", folder]]
+    steps = [["ninja", "-C", folder] + list((PROGRAMS | WORKLOAD).values()) + [PROGRAM]]
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         steps.insert(0, ["meson", "setup", folder, TREE, "-Dfault_points=true", f"-Dmutant={name}"])
     for step in steps:
-        done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               check=False)
         if done.returncode:
             raise LabError(f"{' '.join(step)} failed:\n{done.stdout[-2000:]}")
@@ -73,7 +76,7 @@ def run(name, build, labs_name, say):
     """{mutant, caught, by, trials, ...}; ends with the first trial that catches it."""
     mutant = TABLE[name]
     folder = _build(Lab(labs_name, build).build, name)
-    job = workers.Job(folder, labs_name, None, mutant.link_timeout_s)
+    job = workers.Job(folder, labs_name, None, mutant.link_timeout_s, SETTLE_S)
     trials = 0
     for record in workers.run(job, mutant.plans(), 1):
         trials += 1

@@ -205,3 +205,26 @@ def _second(rng, points, first):
         return _step(rng, fault, rng.choice(usual))
     start = 0.3 if isinstance(first.instant, str) else max(0, first.instant)
     return _step(rng, fault, round(rng.uniform(start, start + EXPECTED_S), 3))
+
+
+# One for each thing that has to work, for tests that have a minute.
+CHOSEN = (
+    Step("kill-lpmd-source", "source.after-ending", 0.3, 0.0),
+    Step("kill-lpmd-target", "target.after-prepared", 0.3, 0.0),
+    Step("kill-lpmd-source", "source.telling-commit", 1.0, 0.0),
+    Step("kill-mover-source", "source.frozen", 0.0, 0.1),
+    Step("kill-mover-target", "source.source-ended", 0.0, 0.1),
+    Step("kill-libvirtd-source", "source.finish-held", 0.3, 0.1),
+    Step("kill-libvirtd-target", "source.after-copying", 0.3, 0.1),
+    Step("kill-qemu-target", "source.asked-prepared", 0.0, 0.1),
+    Step("pause-qemu-source", "source.before-ending", 0.5, 0.1),
+    Step("cut-both", "source.telling-commit", 2.0, 0.1),
+    Step("stall-data", 0.2, 1.0, 0.0),
+    Step("disk-full-target", "target.before-prepared", 1.0, 0.3),
+    Step("disk-readonly-source", "source.before-committed", 0.5, 0.1),
+    Step("lpm-stop", "source.after-committing", 0.0, 0.1),
+)
+
+
+def chosen():
+    return [Plan(seed, "chosen", (step,), "never") for seed, step in enumerate(CHOSEN)]

@@ -84,7 +84,7 @@ def line(record, number, total, verbose=False):
     words += "".join(f"\n    note: {n}" for n in record["notes"])
     if record["failures"]:
         words += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
-        if record["column"] != "mutant":
+        if record["column"] not in ("mutant", "chosen"):
             words += f"\n  replay: ./run faults --replay {record['seed']}"
     if record["failures"] or verbose:
         words += "".join(f"\n    {entry}" for entry in record["timeline"])

@@ -28,9 +28,9 @@ ATTEMPTS = 3  # to set a lab up
 class Job:
     """What all trials of a run have in common."""
 
-    def __init__(self, build, name, only, link_timeout_s=None):
+    def __init__(self, build, name, only, link_timeout_s=None, settle_s=trial.SETTLE_S):
         self.build, self.name, self.only = build, name, only
-        self.link_timeout_s = link_timeout_s
+        self.link_timeout_s, self.settle_s = link_timeout_s, settle_s
         program = os.path.join(Lab(name, build).build, "src/daemon/lpmd")
         try:
             listed = subprocess.run([program, "--list-fault-points"], stdout=subprocess.PIPE,
@@ -99,7 +99,7 @@ def _one_lab(job, name, todo, done):
                 p = todo.get(timeout=0.2)
             except queue.Empty:
                 return False
-            record, usable = _one_trial(ground, p)
+            record, usable = _one_trial(job, ground, p)
             done.put(record)
             if not usable:
                 return True
@@ -133,7 +133,7 @@ class _Entered:
         signal.signal(signal.SIGTERM, before)
 
 
-def _one_trial(ground, p):
+def _one_trial(job, ground, p):
     begin = time.monotonic()
     source = ground.home()
     out, usable, lines = trial.Outcome(p, source), False, []
@@ -145,7 +145,7 @@ def _one_trial(ground, p):
         task.run()
         if not out.migration:
             out.migration = journals.newest(ground, source)
-        usable = judge.judge(ground, out, task.faults)
+        usable = judge.judge(ground, out, task.faults, job.settle_s)
     except LabError as error:
         out.fail("engine", str(error))
     except Exception:  # pylint: disable=broad-except  # one trial must not end the others
