@@ -225,7 +225,24 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
     lpm_data_note_progress(data);
 }
 
-/* What is left when QEMU has closed its socket. */
+/* QEMU has closed its socket; what waits goes as before, within the limits. FALSE: the session is
+ * over. */
+static gboolean end_postcopy(LpmDataPump *data)
+{
+    struct lpm_page_queue_state state;
+
+    lpm_postcopy_end(data->postcopy);
+    for (;;) {
+        gboolean holding = send_postcopy(data);
+
+        lpm_page_queue_get(lpm_postcopy_queue(data->postcopy), &state);
+        if (!state.ready)
+            return TRUE;
+        if (!lpm_ring_wait(data->ring, holding))
+            return FALSE;
+    }
+}
+
 static void encode_end(LpmDataPump *data)
 {
     struct lpm_stream_event event;
@@ -233,9 +250,8 @@ static void encode_end(LpmDataPump *data)
     lpm_stream_parser_flush(data->parser, &event);
     if (data->postcopy) {
         put_event(data, &event);
-        lpm_postcopy_end(data->postcopy);
-        while (send_waiting(data, FALSE, LPM_FLIGHT_FRAME_MAX))
-            continue;
+        if (!end_postcopy(data))
+            return;
     } else {
         add_event(data, &event);
         send_batch(data);

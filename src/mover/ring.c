@@ -94,6 +94,18 @@ void lpm_ring_release(LpmRing *ring)
     pthread_mutex_unlock(&ring->lock);
 }
 
+gboolean lpm_ring_wait(LpmRing *ring, gboolean holding)
+{
+    pthread_mutex_lock(&ring->lock);
+    while (!ring->closed && !ring->nudged && !(holding && ring->idle))
+        pthread_cond_wait(&ring->moved, &ring->lock);
+    gboolean go_on = !ring->closed;
+
+    ring->nudged = FALSE;
+    pthread_mutex_unlock(&ring->lock);
+    return go_on;
+}
+
 void lpm_ring_sending(LpmRing *ring)
 {
     pthread_mutex_lock(&ring->lock);

@@ -40,6 +40,8 @@ enum lpm_ring_result {
 /* Consumer: waits. `holding`: there is something that could be sent. */
 enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_ring_slot **slot);
 void lpm_ring_release(LpmRing *ring);
+/* Consumer, after END: waits as `take` does before it returns FLUSH. FALSE: closed. */
+gboolean lpm_ring_wait(LpmRing *ring, gboolean holding);
 /* Consumer, before it sends: the link will have something to do until it says `drained` again. */
 void lpm_ring_sending(LpmRing *ring);
 

@@ -29,6 +29,8 @@ static gpointer run_reader(gpointer opaque)
     g_autofree guint8 *buffer = g_malloc(256 << 10);
     ssize_t n;
 
+    while (g_atomic_int_get(&flow->held))
+        g_usleep(1000);
     while ((n = read(flow->to, buffer, 256 << 10)) > 0) {
         g_byte_array_append(flow->received, buffer, (guint)n);
         g_atomic_int_set(&flow->received_bytes, (gint)(flow->received->len >> 10));
@@ -40,7 +42,13 @@ static gpointer run_reader(gpointer opaque)
 
 void flow_start(struct flow *flow, int from, int to, const GByteArray *sent)
 {
-    *flow = (struct flow){.from = from, .to = to, .sent = sent};
+    flow_start_held(flow, from, to, sent);
+    g_atomic_int_set(&flow->held, 0);
+}
+
+void flow_start_held(struct flow *flow, int from, int to, const GByteArray *sent)
+{
+    *flow = (struct flow){.from = from, .to = to, .sent = sent, .held = 1};
     flow->received = g_byte_array_sized_new(sent->len + 1);
     flow->begun_us = lpm_monotonic_us();
     flow->writer = g_thread_new("writer", run_writer, flow);

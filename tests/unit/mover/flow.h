@@ -14,11 +14,14 @@ struct flow {
     gint64 begun_us, done_us;
     gint received_bytes; /* atomic, in KiB: how far it is */
     gint done;           /* atomic: the receiver saw the end of file */
+    gint held;           /* atomic: nothing is read while it is set */
     GThread *writer, *reader;
 };
 
 /* Starts writing `sent` into `from`, then shuts its writing half; reads `to` until end of file. */
 void flow_start(struct flow *flow, int from, int to, const GByteArray *sent);
+/* The same, but reads only after `held` was cleared. */
+void flow_start_held(struct flow *flow, int from, int to, const GByteArray *sent);
 /* Joins; the caller has waited for `done`. Then `received` may be looked at. */
 void flow_join(struct flow *flow);
 void flow_free(struct flow *flow);
