@@ -8,11 +8,14 @@ which ends it and must work whatever has happened meanwhile. `names()` of the ta
 --only matches.
 """
 
+import fcntl
 import os
 import signal
+import time
 
 from lab import host, net, proc
 from lab.faults.ground import PARTITION, NoAnswer
+from lab.state import RUN
 
 DATA, CONTROL, ISCSI = 16521, 16520, 3260
 
@@ -179,6 +182,31 @@ class DiskReadOnly(Fault):
         self.ground.start_daemon("lpmd", self.where)
 
 
+class Clock(Fault):
+    """The clock of the day jumps, and back at the end. All hosts of a lab share the machine's."""
+
+    def __init__(self, ground, side, where, seconds, step):
+        super().__init__(ground, side, where, seconds)
+        self.step, self.stepped = step, False
+
+    def _shift(self, seconds):
+        # Labs beside each other may step it at the same time.
+        with open(os.path.join(RUN, "clock.lock"), "a", encoding="ascii") as f:
+            fcntl.flock(f, fcntl.LOCK_EX)
+            now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+            time.clock_settime_ns(time.CLOCK_REALTIME, now + seconds * 10**9)
+
+    def apply(self):
+        self._shift(self.step)
+        self.stepped = True
+        return True
+
+    def heal(self):
+        if self.stepped:
+            self.stepped = False
+            self._shift(-self.step)
+
+
 class Stop(Fault):
     """`lpm stop`, while others wait for it."""
 
@@ -219,7 +247,9 @@ def _by_side(name, kind, options=None):
 TABLE = (_processes() | _links() | _by_side("unplug", Unplug) |
          _by_side("san", Ports, {"ports": (ISCSI,), "reset": False}) |
          _by_side("disk-full", DiskFull) | _by_side("disk-readonly", DiskReadOnly) |
-         _by_side("restart-lpmd", Restart) | {"lpm-stop": ("source", Stop, {})})
+         _by_side("restart-lpmd", Restart) |
+         {"clock-forward": ("source", Clock, {"step": 90}),
+          "clock-back": ("source", Clock, {"step": -90})} | {"lpm-stop": ("source", Stop, {})})
 
 
 def make(ground, name, hosts, seconds):

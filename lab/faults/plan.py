@@ -128,6 +128,8 @@ def _length(rng, fault):
         return 1.0 + 4.0 * cube
     if fault.startswith("lpm-stop"):
         return 0.0
+    if fault.startswith("clock"):
+        return 0.3 + 1.7 * cube
     return 15.0 if rng.random() < 0.02 else 0.5 + 7.5 * cube
 
 
