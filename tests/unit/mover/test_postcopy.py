@@ -2,6 +2,7 @@
 # Copyright 2026 The OpenLPM authors
 """Real QEMUs go over to post-copy through real movers, and what may happen to those on the way."""
 import os
+import signal
 import time
 
 import pytest
@@ -91,3 +92,33 @@ def test_mover_dies(migration, start, side):
     stream = fresh.source.ask()["stream"]
     assert (stream["phase"], stream["degraded_reason"]) == ("ended", None)
     assert fresh.source.ask()["operations"]["types"] == ["post-copy"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_mover_stands_still(migration, start, side):
+    """A mover that is stopped for longer than the other side waits for a sign of life is a pause."""
+    movers = start(migration, rate=8 << 20)
+    migration.begin(movers)
+    migration.switch()
+    process = getattr(movers, side).process
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(7)
+    assert migration.source.status() == migration.target.status() == "postcopy-active"
+    process.send_signal(signal.SIGCONT)
+    migration.complete()
+    assert not movers.gone
+    source, target = movers.source.ask(), movers.target.ask()
+    assert source["stream_hash"] == target["stream_hash"]
+
+
+def test_requests_overtake(migration, start):
+    """Over a slow link, where the window holds half a second's worth: nobody waits for that."""
+    movers = start(migration, rate=8 << 20)
+    migration.begin(movers, bandwidth=1 << 20)
+    migration.switch()
+    migration.complete()
+    source, target = movers.source.ask()["demand"], movers.target.ask()["demand"]
+    assert source["overtook"] > 20
+    assert target["served"] > 20
+    assert target["mean_us"] < 250000, target
+    assert target["mean_us"] <= target["max_us"] and target["p99_us"] <= target["max_us"]
