@@ -7,6 +7,7 @@ A lab is used for trial after trial as long as all is well; after a failure it i
 one failure is not counted twice.
 """
 
+import ctypes
 import multiprocessing
 import os
 import queue
@@ -22,6 +23,7 @@ from lab.faults.ground import Ground
 from lab.proc import LabError
 from lab.state import Lab
 
+PR_SET_PDEATHSIG = 1
 ATTEMPTS = 3  # to set a lab up
 
 
@@ -80,6 +82,7 @@ def _interrupt(_signal, _frame):
 
 def _work(job, name, todo, done):
     signal.signal(signal.SIGTERM, _interrupt)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # no lab outlives its run
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's Ctrl-C comes as SIGTERM
     try:
         left = True
