@@ -144,6 +144,9 @@ def _page(runs):
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
     yield from _matrix([runs[s]["cells"] for s in order])
     yield from _points([runs[s]["points"] for s in order])
+    plain = load(PLAIN)
+    if plain:
+        yield from _plain(plain)
 
 
 def _matrix(tables):
@@ -173,3 +176,29 @@ def _points(counts):
     yield ""
     yield "Faults applied at each fault point: " + ", ".join(
         f"`{name}` {total[name]}" for name in sorted(total)) + "."
+
+
+ENDS = (("one", "one copy runs"), ("two", "two run"), ("none", "none runs"),
+        ("one_and_paused", "one runs, another is left paused"))
+
+
+def _plain(plain):
+    """The baseline: the same faults for `virsh migrate --p2p`."""
+    versions = plain["versions"]
+    yield ""
+    yield "### Plain libvirt under the same faults"
+    yield ""
+    yield (f"`virsh migrate --live --p2p` with libvirt {versions['libvirt']} and QEMU {versions['qemu']}, the same "
+           f"partition and observer (`python -m lab.faults.plain`, seed {plain['seed']}, {plain['trials']} trials). "
+           "Killing QEMU ends the partition here too. Named are the instants of the trials that ended badly; "
+           "`finish` is libvirt's last remote call, whose reply tells the source that the target runs.")
+    yield ""
+    yield "| fault | trials | " + " | ".join(head for _, head in ENDS) + " | at |"
+    yield "|---" * (len(ENDS) + 3) + "|"
+    for fault, instants in sorted(plain["faults"].items()):
+        sums = collections.Counter()
+        for ends in instants.values():
+            sums.update(ends)
+        bad = sorted(at for at, ends in instants.items() if set(ends) - {"one"})
+        counts = " | ".join(str(sums[key] or "") for key, _ in ENDS)
+        yield f"| `{fault}` | {sum(sums.values())} | {counts} | {', '.join(bad)} |"
