@@ -143,10 +143,13 @@ enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error)
                    : LPM_OUTCOME_KEPT;
     gboolean ok = lpm_qemu_process_freeze(migration->qemu, FREEZE_LIMIT_MS, error);
     LPM_FAULT_POINT("source", "frozen");
-    if (ok && !(look_again(migration, answer, error) && decide_ending(migration, error))) {
+    if (ok && !look_again(migration, answer, error)) {
         lpm_qemu_process_thaw(migration->qemu);
         ok = FALSE;
     }
+    /* A write that failed may be on disk all the same, and the next lpmd would end the source for
+     * it: it stays frozen until the rolling back has put `aborted` there. */
+    ok = ok && decide_ending(migration, error);
     json_decref(answer);
     return ok ? lpm_handover_source_forward(migration) : LPM_OUTCOME_KEPT;
 }

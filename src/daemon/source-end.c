@@ -210,6 +210,8 @@ void lpm_source_roll_back(LpmMigration *migration, const GError *failure)
     lpm_migration_enter(migration, LPM_STATE_ROLLING_BACK, NULL);
     if (!decide_aborted(migration, failure->message))
         return;
+    if (migration->qemu) /* frozen, perhaps, by an lpmd that died then; libvirt waits for it */
+        lpm_qemu_process_thaw(migration->qemu);
     if (began) {
         end_call(migration, failure->message);
         drop_mover(migration);

@@ -39,8 +39,9 @@ static void finish(LpmMigration *migration, enum lpm_outcome outcome, const GErr
 static void hand_over(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
+    enum lpm_outcome outcome = lpm_handover_source(migration, &error);
 
-    finish(migration, lpm_handover_source(migration, &error), error);
+    finish(migration, outcome, error);
 }
 
 static void copy_and_hand_over(LpmMigration *migration)
