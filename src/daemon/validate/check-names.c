@@ -49,13 +49,14 @@ void lpm_judge_names(struct lpm_judgement *judgement)
 
         if (same_name || same_uuid)
             lpm_find(judgement, LPM_E_NAME_IN_USE,
-                     "%s has a%s partition '%s' (UUID %s): the %s is the same",
+                     "%s has a%s partition '%s' (UUID %s), which has the %s of '%s'",
                      judgement->target_name,
                      lpm_fact_true(other, "active") ? " running" : "n inactive",
                      lpm_fact(other, "name"), lpm_fact(other, "uuid"),
                      same_name && same_uuid ? "name and UUID"
                      : same_name            ? "name"
-                                            : "UUID");
+                                            : "UUID",
+                     name);
     }
 }
 
