@@ -41,6 +41,8 @@ static const struct key {
     {"mover", "bandwidth", BYTES, AT(bandwidth), "0", 0, G_MAXINT64},
     {"migration", "max_migrations", UINT, AT(max_migrations), "4", 1, 64},
     {"migration", "max_suspend_ms", UINT, AT(max_suspend_ms), "300", 1, 2000000},
+    {"migration", "post_copy", STRING, AT(post_copy), "never", 0, 0},
+    {"migration", "post_copy_rounds", UINT, AT(post_copy_rounds), "10", 1, 1000},
     {"migration", "link_timeout_s", UINT, AT(link_timeout_s), "300", 1, 86400},
 #undef AT
 };

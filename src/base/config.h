@@ -34,9 +34,11 @@ typedef struct lpm_config {
     guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
     guint64 bandwidth;      /* bytes/s given to QEMU when the command names none; 0: unlimited */
     /* [migration] */
-    guint max_migrations; /* active at once, as source or target; 4 (the models' figure) */
-    guint max_suspend_ms; /* QEMU's downtime limit when the command names none; 300 */
-    guint link_timeout_s; /* a pre-copy whose link is gone that long is given up; 300 */
+    guint max_migrations;   /* active at once, as source or target; 4 (the models' figure) */
+    guint max_suspend_ms;   /* QEMU's downtime limit when the command names none; 300 */
+    char *post_copy;        /* never, auto or now, when the command says nothing */
+    guint post_copy_rounds; /* after so many rounds `auto` goes over whatever they bring; 10 */
+    guint link_timeout_s;   /* a pre-copy whose link is gone that long is given up; 300 */
 } LpmConfig;
 
 /* Loads `path` and its conf.d; a missing file at the default path is an empty one. NULL on error

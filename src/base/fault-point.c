@@ -15,20 +15,44 @@
 static const char *folder; /* the run_dir; NULL before lpm_fault_points_init */
 
 /* Per side; "+" stands for the two points before and after what goes to the journal. */
-static const char *const source_points[] = {
-    "+validating", "+preparing",    "+copying",       "+suspending", "+committing",
-    "+cleaning",   "+rolling-back", "+in-doubt",      "+done",       "+failed",
-    "+stopped",    "+ending",       "+committed",     "+running",    "+aborted",
-    "+switching",  "+ended",        "+fenced",        "finish-held", "asked-prepared",
-    "frozen",      "source-ended",  "telling-commit", "told-commit", "released",
-    "resuming",    "telling-abort", "postcopy-asked", NULL};
+static const char *const source_points[] = {"+validating",
+                                            "+preparing",
+                                            "+copying",
+                                            "+suspending",
+                                            "+committing",
+                                            "+post-copy",
+                                            "+cleaning",
+                                            "+rolling-back",
+                                            "+in-doubt",
+                                            "+done",
+                                            "+failed",
+                                            "+stopped",
+                                            "+ending",
+                                            "+committed",
+                                            "+running",
+                                            "+aborted",
+                                            "+switching",
+                                            "+ended",
+                                            "+fenced",
+                                            "finish-held",
+                                            "asked-prepared",
+                                            "frozen",
+                                            "source-ended",
+                                            "telling-commit",
+                                            "told-commit",
+                                            "released",
+                                            "resuming",
+                                            "telling-abort",
+                                            "post-copy-asked",
+                                            "resuming-post-copy",
+                                            NULL};
 
 static const char *const target_points[] = {
-    "+preparing", "+copying",      "+committing",    "+cleaning",    "+rolling-back",
-    "+in-doubt",  "+done",         "+failed",        "+stopped",     "+prepared",
-    "+committed", "+running",      "+aborted",       "+switching",   "+ended",
-    "+fenced",    "mover-started", "prepared-asked", "commit-asked", "resuming",
-    "resumed",    "discarding",    "discarded",      "finish-asked", NULL};
+    "+preparing",     "+copying",     "+post-copy",   "+committing",  "+cleaning",  "+rolling-back",
+    "+in-doubt",      "+done",        "+failed",      "+stopped",     "+prepared",  "+committed",
+    "+running",       "+aborted",     "+switched",    "+ended",       "+fenced",    "mover-started",
+    "prepared-asked", "commit-asked", "resuming",     "resumed",      "discarding", "discarded",
+    "finish-asked",   "run-waits",    "allowing-run", "resume-asked", NULL};
 
 static const char *const *points_of(const char *side)
 {

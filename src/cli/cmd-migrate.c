@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 
+#include <string.h>
+
 /* QEMU's own bound of its downtime limit. */
 #define MAX_SUSPEND_MS 2000000
 
@@ -14,6 +16,7 @@ static gboolean add_limits(struct cli *cli, json_t *body, GError **error)
 {
     const char *bandwidth = cli_option(cli, "bandwidth");
     const char *suspend = cli_option(cli, "max-suspend");
+    const char *post_copy = cli_option(cli, "post-copy");
     guint64 ms;
     gint64 bytes;
 
@@ -24,6 +27,13 @@ static gboolean add_limits(struct cli *cli, json_t *body, GError **error)
                 "--bandwidth '%s' is no rate: give bytes per second, such as 100M or 1G",
                 bandwidth);
         json_object_set_new(body, "bandwidth", json_integer(bytes));
+    }
+    if (post_copy) {
+        if (strcmp(post_copy, "never") != 0 && strcmp(post_copy, "auto") != 0 &&
+            strcmp(post_copy, "now") != 0)
+            return cli_usage(cli, error, "--post-copy '%s' is none of never, auto and now",
+                             post_copy);
+        json_object_set_new(body, "post_copy", json_string(post_copy));
     }
     if (suspend) {
         if (!g_ascii_string_to_unsigned(suspend, 10, 1, MAX_SUSPEND_MS, &ms, NULL))
@@ -142,6 +152,10 @@ const struct cli_command cmd_migrate = {
         "it. "
         "The exit code is then 130. A restart of lpmd during the wait is bridged for 30 seconds. A "
         "migration in doubt is waited for 10 seconds more.\n\n"
+        "In post-copy a lost network is waited for, however long, and a lost mover is replaced. "
+        "Only the end of one of the two hypervisors ends the partition then, since its memory is "
+        "in both: lpm says so, with exit code 10, and the partition is started anew from its "
+        "disks.\n\n"
         "The exit code is 6 if the migration failed after it had begun to copy; before, it is that "
         "of "
         "the cause: 3, 4 or 5. In each of these cases the partition goes on running here.",
@@ -168,6 +182,12 @@ const struct cli_command cmd_migrate = {
              .help =
                  "suspend when the rest fits into so many milliseconds. Otherwise what lpmd.conf "
                  "says"},
+            {.name = "post-copy",
+             .argument = "WHEN",
+             .help =
+                 "never; auto: once the dirty pages no longer decrease; or now. Then the partition "
+                 "runs on the target at once and fetches what it lacks. Otherwise what lpmd.conf "
+                 "says"},
             {.name = "no-wait", .help = "return as soon as the migration has begun"},
             {.name = NULL},
         },
@@ -177,6 +197,8 @@ const struct cli_command cmd_migrate = {
             {"leave some of the link to others", "lpm migrate web --to b --bandwidth 50M"},
             {"how long it was suspended, in microseconds",
              "lpm migrate web --to b --json | jq .report.suspended_us"},
+            {"a guest that writes faster than the link carries",
+             "lpm migrate web --to b --post-copy auto"},
             {"start, and look later", "lpm migrate web --to b --no-wait; lpm status web"},
             {.line = NULL},
         },

@@ -47,7 +47,13 @@ static enum cli_exit run(struct cli *cli, GError **error)
         cli_usage(cli, error, "--fenced is sworn for one partition at a time: name it");
         return CLI_USAGE;
     }
+    if (cli_flag(cli, "discard") && !fenced) {
+        cli_usage(cli, error, "--discard needs --fenced HOST");
+        return CLI_USAGE;
+    }
     body = json_pack("{s:s*, s:s*}", "partition", partition, "fenced", fenced);
+    if (cli_flag(cli, "discard"))
+        json_object_set_new(body, "discard", json_true());
     answer = cli_call(cli, "POST", "/v1/recover", body, error);
     if (!answer)
         return CLI_INTERNAL;
@@ -77,7 +83,11 @@ const struct cli_command cmd_recover = {
         "given its own up, and the other host does not answer. Then the partition stays as it is "
         "(exit code 8) until the other host answers, or until you swear with --fenced that it is "
         "switched off and cannot come back with the partition running. An untrue oath can make the "
-        "partition run twice.",
+        "partition run twice.\n\n"
+        "On a target the oath also says that the partition has not run on the other host since the "
+        "copy became complete, an instant that lpm tells: had it been rolled back to, its disks "
+        "would be newer than the copy. If it has run since, add --discard: the copy goes, and the "
+        "definition stays here, to be started from the disks.",
     .arguments =
         (const struct cli_argument[]){
             {"PARTITION", "the partition, by name or UUID", TRUE, CLI_WORDS_PARTITIONS},
@@ -90,6 +100,9 @@ const struct cli_command cmd_recover = {
              .argument = "HOST",
              .help = "HOST, the other one, is switched off and stays so; this is journalled",
              .words = CLI_WORDS_HOSTS},
+            {.name = "discard",
+             .help = "with --fenced, on a target: the partition has run on HOST since; end the "
+                     "copy here and keep the definition"},
             {.name = NULL},
         },
     .examples =

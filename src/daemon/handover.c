@@ -20,7 +20,7 @@
 
 /* ---- source ---- */
 
-static json_t *ask(LpmMigration *migration, const char *word, GError **error)
+json_t *lpm_handover_say(LpmMigration *migration, const char *word, GError **error)
 {
     g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/%s", migration->id, word);
 
@@ -48,7 +48,7 @@ static json_t *ask_prepared(LpmMigration *migration, GError **error)
 {
     for (;;) {
         g_autoptr(GError) reason = NULL;
-        json_t *answer = ask(migration, "prepared", &reason);
+        json_t *answer = lpm_handover_say(migration, "prepared", &reason);
 
         if (answer)
             return answer;
@@ -185,45 +185,50 @@ static gboolean end_source(LpmMigration *migration)
     return TRUE;
 }
 
-enum told { TOLD_RUNS, TOLD_ENDED, TOLD_NOTHING };
-
-/* What an error of the target means, whose QEMU may have ended with the complete copy in it, or
- * which has ended this migration before and so does not know it among the active ones any more. */
-static enum told read_refusal(LpmMigration *migration, const GError *error)
+enum lpm_told lpm_handover_read_refusal(LpmMigration *migration, const GError *error)
 {
+    static const struct {
+        const char *decision;
+        enum lpm_told told;
+    } meanings[] = {{LPM_DECIDED_RUNNING, LPM_TOLD_RUNS},
+                    {LPM_DECIDED_ENDED, LPM_TOLD_ENDED},
+                    {LPM_DECIDED_ABORTED, LPM_TOLD_ABORTED}};
+
     if (g_error_matches(error, LPM_ERROR, LPM_E_PARTITION_ENDED))
-        return TOLD_ENDED;
+        return LPM_TOLD_ENDED;
     if (!g_error_matches(error, LPM_ERROR, LPM_E_MIGRATION_NOT_FOUND))
-        return TOLD_NOTHING;
+        return LPM_TOLD_NOTHING;
     g_autofree char *decision = lpm_migration_ask_decision(migration, NULL);
-    if (g_strcmp0(decision, LPM_DECIDED_RUNNING) == 0)
-        return TOLD_RUNS;
-    return g_strcmp0(decision, LPM_DECIDED_ENDED) == 0 ? TOLD_ENDED : TOLD_NOTHING;
+    for (gsize i = 0; i < G_N_ELEMENTS(meanings); i++) {
+        if (g_strcmp0(decision, meanings[i].decision) == 0)
+            return meanings[i].told;
+    }
+    return LPM_TOLD_NOTHING;
 }
 
 /* S7: repeated until the target says that it runs, or that its copy is no more. Whatever else it
  * answers is told, and asked again: the source is ended, so the target is the one place where the
  * partition can go on. */
-static enum told tell_commit(LpmMigration *migration)
+static enum lpm_told tell_commit(LpmMigration *migration)
 {
     gboolean doubt = FALSE;
 
     LPM_FAULT_POINT("source", "telling-commit");
     for (;;) {
         g_autoptr(GError) error = NULL;
-        json_t *answer = ask(migration, "commit", &error);
+        json_t *answer = lpm_handover_say(migration, "commit", &error);
 
         if (answer) {
             migration->target_resumed_us =
                 (gint64)json_integer_value(json_object_get(answer, "resumed_us"));
             json_decref(answer);
-            return TOLD_RUNS;
+            return LPM_TOLD_RUNS;
         }
-        enum told told = read_refusal(migration, error);
-        if (told != TOLD_NOTHING)
+        enum lpm_told told = lpm_handover_read_refusal(migration, error);
+        if (told == LPM_TOLD_RUNS || told == LPM_TOLD_ENDED)
             return told;
         if (lpm_migration_fenced(migration))
-            return TOLD_ENDED;
+            return LPM_TOLD_ENDED;
         if (!doubt) {
             doubt = TRUE;
             lpm_migration_enter(migration, LPM_STATE_IN_DOUBT, NULL);
@@ -231,7 +236,7 @@ static enum told tell_commit(LpmMigration *migration)
         lpm_migration_log(migration, LPM_LOG_ERROR, "in-doubt",
                           "the target does not say that it runs: %s", error->message);
         if (!lpm_migration_pause(migration, ASK_PAUSE_US))
-            return TOLD_NOTHING;
+            return LPM_TOLD_NOTHING;
     }
 }
 
@@ -243,14 +248,29 @@ enum lpm_outcome lpm_handover_source_forward(LpmMigration *migration)
     if (!lpm_migration_decide_for_sure(migration, LPM_DECIDED_COMMITTED))
         return LPM_OUTCOME_CLOSING;
     migration->committed_us = lpm_wall_us();
-    enum told told = tell_commit(migration);
+    enum lpm_told told = tell_commit(migration);
     LPM_FAULT_POINT("source", "told-commit");
-    if (told == TOLD_NOTHING)
+    if (told == LPM_TOLD_NOTHING)
         return LPM_OUTCOME_CLOSING;
-    if (!lpm_migration_decide_for_sure(migration,
-                                       told == TOLD_RUNS ? LPM_DECIDED_RUNNING : LPM_DECIDED_ENDED))
+    if (!lpm_migration_decide_for_sure(migration, told == LPM_TOLD_RUNS ? LPM_DECIDED_RUNNING
+                                                                        : LPM_DECIDED_ENDED))
         return LPM_OUTCOME_CLOSING;
-    return told == TOLD_RUNS ? LPM_OUTCOME_HANDED_OVER : LPM_OUTCOME_ENDED;
+    return told == LPM_TOLD_RUNS ? LPM_OUTCOME_HANDED_OVER : LPM_OUTCOME_ENDED;
+}
+
+enum lpm_outcome lpm_handover_source_switched(LpmMigration *migration)
+{
+    if (!lpm_migration_decide_for_sure(migration, LPM_DECIDED_ENDING))
+        return LPM_OUTCOME_CLOSING;
+    return lpm_handover_source_forward(migration);
+}
+
+enum lpm_outcome lpm_handover_source_lost(LpmMigration *migration)
+{
+    if (!lpm_migration_decide_for_sure(migration, LPM_DECIDED_ENDING) || !end_source(migration) ||
+        !lpm_migration_decide_for_sure(migration, LPM_DECIDED_ENDED))
+        return LPM_OUTCOME_CLOSING;
+    return LPM_OUTCOME_ENDED;
 }
 
 /* ---- target ---- */
@@ -274,6 +294,69 @@ static gboolean wait_loaded(LpmMigration *migration, GError **error)
     }
 }
 
+static gboolean ended(LpmMigration *migration, GError **error)
+{
+    return lpm_fail(error, LPM_E_PARTITION_ENDED,
+                    "the QEMU of partition '%s' ended on %s before it was handed over",
+                    migration->partition, migration->daemon->config->name);
+}
+
+void lpm_handover_target_switch(LpmMigration *migration)
+{
+    if (lpm_state_is_final(migration->state) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ABORTED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ENDED) ||
+        !lpm_migration_decide_for_sure(migration, LPM_DECIDED_SWITCHED))
+        return;
+    if (!lpm_migration_enter(migration, LPM_STATE_POST_COPY, NULL))
+        lpm_migration_log(migration, LPM_LOG_WARNING, "journal", "the state cannot be written");
+    LPM_FAULT_POINT("target", "allowing-run");
+    struct lpm_mover *mover = lpm_migration_wait_mover(migration);
+    if (!mover)
+        return;
+    lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
+    lpm_mover_unlock(mover);
+}
+
+gboolean lpm_handover_target_complete(LpmMigration *migration, gboolean *complete, GError **error)
+{
+    enum lpm_partition_state state;
+    struct lpm_job job;
+
+    *complete = FALSE;
+    if (!lpm_host_state(migration->daemon->host, migration->uuid, &state, error))
+        return FALSE;
+    switch (state) {
+    case LPM_PARTITION_ABSENT:
+    case LPM_PARTITION_DEFINED:
+        return ended(migration, error);
+    case LPM_PARTITION_MIGRATING:
+    case LPM_PARTITION_POST_COPY:
+    case LPM_PARTITION_POST_COPY_FAILED:
+        return TRUE;
+    default:
+        break;
+    }
+    if (!lpm_host_job(migration->daemon->host, migration->uuid, &job, error))
+        return FALSE;
+    *complete = !job.active;
+    return TRUE;
+}
+
+/* P7 */
+static gboolean check_complete(LpmMigration *migration, GError **error)
+{
+    gboolean complete;
+
+    if (!lpm_handover_target_complete(migration, &complete, error))
+        return FALSE;
+    if (!complete)
+        return lpm_fail(error, LPM_E_NOT_PREPARED,
+                        "partition '%s' runs on %s and does not have all of its memory yet",
+                        migration->partition, migration->daemon->config->name);
+    return TRUE;
+}
+
 gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
 {
     LPM_FAULT_POINT("target", "prepared-asked");
@@ -283,7 +366,8 @@ gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
                         migration->partition, migration->daemon->config->name);
     if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
         return TRUE;
-    if (!wait_loaded(migration, error))
+    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) ? !check_complete(migration, error)
+                                                               : !wait_loaded(migration, error))
         return FALSE;
     if (!lpm_migration_enter(migration, LPM_STATE_COMMITTING, error) ||
         !lpm_migration_decide(migration, LPM_DECIDED_PREPARED, NULL, error))
@@ -304,9 +388,7 @@ static gboolean resume(LpmMigration *migration, GError **error)
     if (state == LPM_PARTITION_RUNNING)
         return TRUE;
     if (state == LPM_PARTITION_ABSENT || state == LPM_PARTITION_DEFINED)
-        return lpm_fail(error, LPM_E_PARTITION_ENDED,
-                        "the QEMU of partition '%s' ended on %s before it was handed over",
-                        migration->partition, migration->daemon->config->name);
+        return ended(migration, error);
     if (state != LPM_PARTITION_LOADED)
         return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' is %s on %s",
                         migration->partition, lpm_partition_state_name(state),
@@ -339,7 +421,7 @@ gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us,
     /* Once it has run it is the operator's: a repeated word must not resume what was paused or
      * stopped since. */
     if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
-        if (!resume(migration, error))
+        if (!lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) && !resume(migration, error))
             return FALSE;
         LPM_FAULT_POINT("target", "resumed");
         if (!lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))

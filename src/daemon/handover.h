@@ -30,6 +30,22 @@
  * restarts) and libvirt resume the source for a moment; killed then, the partition would have lost
  * what it did in that moment. Frozen, it cannot run whatever anybody asks of it, so the look in S3
  * stays true until S5, and a look that fails is undone by SIGCONT.
+ *
+ * Post-copy. The target needs the source's QEMU while it runs already, so ownership passes earlier
+ * and by another decision, of the target alone:
+ *
+ *   source                                            target
+ *   P1 journal: switching     -- no `stop` from here; only the target can tell what became of it
+ *   P2 asks its QEMU to switch; it stops for good ->  P3 the word to run arrives, and waits in the
+ *                                                        mover; unless told to abort before,
+ *                                                     P4 journal: switched   -- the decision
+ *                                                     P5 lets the word pass: it runs, and fetches
+ *   P6 asks "prepared?" when it seems complete   ->   P7 everything here? journal: prepared
+ *   S4 to S8 as above                            <-      yes, switched
+ *
+ * Rule 1 holds since QEMU sends the word to run after it has stopped, and refuses to be resumed.
+ * Until the target has said "aborted" to it, a source that has journalled `switching` is not
+ * resumed. From P4 to P7 either QEMU's end loses the partition: it is said, never papered over.
  */
 /* clang-format on */
 #ifndef LPM_DAEMON_HANDOVER_H
@@ -51,7 +67,25 @@ enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error);
 /* Source, from S5 on, for one whose journal says `ending`: HANDED_OVER, ENDED or CLOSING. */
 enum lpm_outcome lpm_handover_source_forward(LpmMigration *migration);
 
-/* Target, T1 and T2. Idempotent. NOT_PREPARED when the partition is not loaded and paused here. */
+/* Source, for post-copy: the target runs and has everything (P7). S4 to S8. */
+enum lpm_outcome lpm_handover_source_switched(LpmMigration *migration);
+/* Source: neither copy can go on. Ends what is left here and journals it: ENDED or CLOSING. */
+enum lpm_outcome lpm_handover_source_lost(LpmMigration *migration);
+
+/* One of the words to the target, its answer (a new reference) or its refusal. */
+json_t *lpm_handover_say(LpmMigration *migration, const char *word, GError **error);
+/* What a refusal means when the target's QEMU may have ended, or the target has ended the whole
+ * migration before and does not know it among the active ones any more. Asks it. */
+enum lpm_told { LPM_TOLD_RUNS, LPM_TOLD_ENDED, LPM_TOLD_ABORTED, LPM_TOLD_NOTHING };
+enum lpm_told lpm_handover_read_refusal(LpmMigration *migration, const GError *error);
+
+/* Target, in post-copy: P3 to P5. With `act` held, on a thread that may wait for the journal. */
+void lpm_handover_target_switch(LpmMigration *migration);
+/* Target, after P4: has it everything? PARTITION_ENDED when its QEMU is gone. */
+gboolean lpm_handover_target_complete(LpmMigration *migration, gboolean *complete, GError **error);
+
+/* Target, T1 and T2, or P7. Idempotent. NOT_PREPARED when the partition is not loaded and paused
+ * here. */
 gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error);
 
 /* Target, T3 and T4, on the source's word (or an operator's fencing) only. Idempotent.

@@ -20,6 +20,7 @@ static const struct state_text {
     [LPM_STATE_VALIDATING] = {"validating", "Migrating - Validating"},
     [LPM_STATE_PREPARING] = {"preparing", "Migrating - Preparing"},
     [LPM_STATE_COPYING] = {"copying", "Migrating - Running"},
+    [LPM_STATE_POST_COPY] = {"post-copy", "Migrating - Post-Copy"},
     [LPM_STATE_SUSPENDING] = {"suspending", "Migrating - Suspended"},
     [LPM_STATE_COMMITTING] = {"committing", "Migrating - Suspended"},
     [LPM_STATE_CLEANING] = {"cleaning", "Migrating - Cleaning Up"},
@@ -51,6 +52,24 @@ gboolean lpm_state_from_name(const char *name, enum lpm_state *state)
     return FALSE;
 }
 
+static const char *const post_copy_names[] = {"never", "auto", "now"};
+
+gboolean lpm_post_copy_from_name(const char *name, enum lpm_post_copy *when)
+{
+    for (gsize i = 0; name && i < G_N_ELEMENTS(post_copy_names); i++) {
+        if (strcmp(name, post_copy_names[i]) == 0) {
+            *when = (enum lpm_post_copy)i;
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+const char *lpm_post_copy_name(enum lpm_post_copy when)
+{
+    return post_copy_names[when];
+}
+
 gboolean lpm_state_is_final(enum lpm_state state)
 {
     return state == LPM_STATE_DONE || state == LPM_STATE_FAILED || state == LPM_STATE_STOPPED;
@@ -67,6 +86,7 @@ void lpm_migration_unref(LpmMigration *migration)
     if (!migration || !g_atomic_int_dec_and_test(&migration->references))
         return;
     lpm_mover_free(migration->mover);
+    g_ptr_array_unref(migration->retired);
     lpm_qemu_process_free(migration->qemu);
     g_clear_error(&migration->call_error);
     g_clear_error(&migration->mover_error);
@@ -107,6 +127,7 @@ LpmMigration *lpm_migration_new(struct lpm_daemon *daemon, enum lpm_side side, c
     migration->uuid = g_strdup(uuid);
     migration->peer = g_strdup(peer);
     migration->started_ms = lpm_wall_us() / 1000;
+    migration->retired = g_ptr_array_new_with_free_func((GDestroyNotify)lpm_mover_free);
     g_mutex_init(&migration->lock);
     g_mutex_init(&migration->act);
     g_cond_init(&migration->changed);
@@ -157,6 +178,16 @@ gboolean lpm_migration_decide_for_sure(LpmMigration *migration, const char *what
         if (!lpm_migration_pause(migration, JOURNAL_PAUSE_US))
             return FALSE;
     }
+    return TRUE;
+}
+
+gboolean lpm_migration_fence(LpmMigration *migration, GError **error)
+{
+    if (!lpm_migration_decide(migration, LPM_DECIDED_FENCED,
+                              json_pack("{s:s}", "host", migration->peer), error))
+        return FALSE;
+    lpm_migration_log(migration, LPM_LOG_WARNING, "fenced",
+                      "an operator says that %s is off and stays off", migration->peer);
     return TRUE;
 }
 

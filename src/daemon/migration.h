@@ -21,7 +21,10 @@ enum lpm_state {
     LPM_STATE_VALIDATING,   /* questions only; -> preparing, failed */
     LPM_STATE_PREPARING,    /* sockets and movers are made; -> copying, rolling-back */
     LPM_STATE_COPYING,      /* libvirt's call runs, the partition runs on the source;
-                               -> suspending, rolling-back */
+                               -> post-copy, suspending, rolling-back */
+    LPM_STATE_POST_COPY,    /* the target has been, or is about to be, started: it fetches what it
+                               lacks, the source serves (handover.h); -> committing, cleaning,
+                               in-doubt, rolling-back (only before the switch) */
     LPM_STATE_SUSPENDING,   /* the source's processors stand still; -> committing, rolling-back */
     LPM_STATE_COMMITTING,   /* handover.c alone acts; -> cleaning, in-doubt, rolling-back (only
                                before the decision) */
@@ -33,6 +36,12 @@ enum lpm_state {
     LPM_STATE_FAILED,
     LPM_STATE_STOPPED,
 };
+
+/* When to go over to post-copy (R3.4): never; when the dirty pages no longer decrease; at once. */
+enum lpm_post_copy { LPM_POST_COPY_NEVER, LPM_POST_COPY_AUTO, LPM_POST_COPY_NOW };
+/* FALSE when `name` is none of never, auto, now. */
+gboolean lpm_post_copy_from_name(const char *name, enum lpm_post_copy *when);
+const char *lpm_post_copy_name(enum lpm_post_copy when);
 
 /* "rolling-back" and so on, as in the API; and the operator's form ("Migrating - Running"). */
 const char *lpm_state_name(enum lpm_state state);
@@ -47,9 +56,9 @@ gboolean lpm_state_is_final(enum lpm_state state);
 #define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
 #define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
 #define LPM_DECIDED_SWITCHING                                                                      \
-    "switching"                       /* post-copy may begin: the source never runs again once     \
-                                         the stream has switched */
-#define LPM_DECIDED_ABORTED "aborted" /* source: the target shall never run; target: discarded */
+    "switching"                         /* source: asks its QEMU for post-copy; no stop any more */
+#define LPM_DECIDED_SWITCHED "switched" /* target: starts in post-copy; it owns the partition */
+#define LPM_DECIDED_ABORTED "aborted"   /* source: the target shall never run; target: discarded */
 #define LPM_DECIDED_ENDED                                                                          \
     "ended"                         /* past the decision the target's QEMU ended, or its host for  \
                                        good: neither copy runs, the source keeps the definition */
@@ -65,21 +74,29 @@ typedef struct lpm_migration {
     guint64 bandwidth;
     guint max_suspend_ms;
     gboolean persistent;
+    enum lpm_post_copy post_copy; /* on the target: never or not */
+    gboolean autostart;           /* what the source had set for the partition */
     guint64 memory_bytes;
-    guint8 session[LPM_SESSION_ID_BYTES];
-    guint8 psk[LPM_SESSION_PSK_BYTES]; /* zero after a restart of lpmd: the mover has it */
-    gboolean recovered;                /* found in the journal at start */
+    gboolean recovered; /* found in the journal at start */
 
     /* owned by the thread that runs the side */
     LpmQemuProcess *qemu; /* source */
     pid_t qemu_pid;       /* source: identifies it across a restart of lpmd; 0: not known yet */
     guint64 qemu_start_time;
     GThread *call_thread; /* source: libvirt's call */
+    /* Of the movers' session; another one after a pair of movers was lost in post-copy. */
+    guint8 session[LPM_SESSION_ID_BYTES];
+    guint8 psk[LPM_SESSION_PSK_BYTES]; /* zero after a restart of lpmd: the mover has it */
+    gboolean limit_set;                /* source: of the suspension, at libvirt */
+    gboolean switch_asked;             /* source: for post-copy, of libvirt, which agreed */
+    gboolean resume_call;      /* source: the next call of libvirt goes on with a post-copy */
+    guint64 round, round_left; /* source: the round seen last, what it began with */
 
     GMutex lock;
     GCond changed;
     /* under lock */
-    struct lpm_mover *mover; /* set once with lpm_migration_set_mover, read freely by who set it */
+    struct lpm_mover *mover; /* set with lpm_migration_set_mover, read freely by who set it */
+    GPtrArray *retired;      /* the movers before it, detached: others may still hold the pointer */
     enum lpm_state state;
     gboolean decided;        /* source: the way back is closed, `stop` is refused */
     gboolean stop_requested; /* source */
@@ -90,6 +107,7 @@ typedef struct lpm_migration {
     GError *call_error;      /* source: of libvirt's call; NULL: it succeeded or runs */
     gboolean mover_gone;
     GError *mover_error; /* what the mover failed of */
+    gboolean run_passed; /* source: QEMU has sent the word to run of post-copy */
     gboolean link_up;
     gboolean link_wanted;   /* source: the mover asks for a link */
     gint64 link_down_since; /* monotonic us; 0: up or never was */
@@ -106,7 +124,8 @@ typedef struct lpm_migration {
     gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;
     json_t *target_stats, *source_stats;
-    GMutex act; /* target: one word of the peer at a time */
+    gboolean keep_definition; /* target, under act: of a copy that is discarded */
+    GMutex act;               /* target: one word of the peer at a time */
 } LpmMigration;
 
 LpmMigration *lpm_migration_ref(LpmMigration *migration);
@@ -131,7 +150,8 @@ gboolean lpm_migration_decided(LpmMigration *migration, const char *what);
 /* The same for a decision without which nothing can go on: a full disk is waited out. TRUE when it
  * is, or was already, decided; FALSE only when lpmd stops. */
 gboolean lpm_migration_decide_for_sure(LpmMigration *migration, const char *what);
-/* Has an operator fenced the other host (lpm_recover)? */
+/* Journals that an operator has fenced the other host, and whether that was done. */
+gboolean lpm_migration_fence(LpmMigration *migration, GError **error);
 gboolean lpm_migration_fenced(LpmMigration *migration);
 /* Waits; a change of the facts ends it early. FALSE when lpmd stops. */
 gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds);
@@ -198,8 +218,13 @@ void lpm_migrations_run(struct lpm_migrations *migrations, LpmMigration *migrati
 /* ---- the two sides ---- */
 
 /* source.c: starts a migration to `peer`; a reference, or NULL with the reason. */
+struct lpm_source_options {
+    guint64 bandwidth;    /* bytes/s; 0: what lpmd.conf says */
+    guint max_suspend_ms; /* 0: likewise */
+    enum lpm_post_copy post_copy;
+};
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
-                               guint64 bandwidth, guint max_suspend_ms, GError **error);
+                               const struct lpm_source_options *options, GError **error);
 /* Asks it to stop; PAST_DECISION when that is no longer possible. */
 gboolean lpm_source_stop(LpmMigration *migration, GError **error);
 /* Goes on with one found in the journal. */
@@ -214,12 +239,27 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error);
 json_t *lpm_target_commit(LpmMigration *migration, GError **error);
 json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error);
 json_t *lpm_target_finish(LpmMigration *migration, GError **error);
+/* In post-copy: a new pair of movers, whose session `body` names, takes the place of a lost one. */
+json_t *lpm_target_resume(LpmMigration *migration, const json_t *body, GError **error);
+/* In post-copy: the source's QEMU is gone. Unless the copy here is complete it is worth nothing and
+ * is ended. */
+json_t *lpm_target_lost(LpmMigration *migration, const char *cause, GError **error);
+/* Fences the source and ends a complete copy that never ran, and keeps its definition.
+ * PAST_DECISION once it was handed over. */
+gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error);
 void lpm_target_recover(LpmMigration *migration);
+/* The mover holds the word to run of post-copy: decides, and lets it pass. */
+void lpm_target_on_run_waits(LpmMigration *migration);
 /* Asks the source now what became of it, and acts on that or on a fencing. Any thread. */
 void lpm_target_look(LpmMigration *migration);
 
 /* Events of the mover of either side, and its handle (mover-events.c). `mover` is taken over. */
 void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);
+/* The mover, waited for: after a restart of lpmd it tells its needs before its handle is stored.
+ * NULL when it is gone or lpmd stops. Not in the thread that stores it. */
+struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration);
+/* Ends the mover, and forgets what it and libvirt's call have told: for another pair. */
+void lpm_migration_retire_mover(LpmMigration *migration);
 void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user);
 
 #endif

@@ -58,6 +58,9 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     migration->max_suspend_ms =
         (guint)json_integer_value(json_object_get(row->doc, "max_suspend_ms"));
     migration->persistent = json_is_true(json_object_get(row->doc, "persistent"));
+    migration->autostart = json_is_true(json_object_get(row->doc, "autostart"));
+    lpm_post_copy_from_name(json_string_value(json_object_get(row->doc, "post_copy")),
+                            &migration->post_copy);
     migration->memory_bytes =
         (guint64)json_integer_value(json_object_get(row->doc, "memory_bytes"));
     if (session)

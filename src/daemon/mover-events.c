@@ -15,8 +15,19 @@
 
 /* A local socket that is not there yet is tried again this often, this long (libvirtd may be
  * restarting). */
+#define QUIT_TIMEOUT_MS 2000
 #define ATTACH_RETRY_US 100000
 #define ATTACH_LIMIT_US (30 * G_USEC_PER_SEC)
+
+struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    while (!migration->mover && !migration->mover_gone &&
+           !lpm_migrations_closing(migration->daemon->migrations))
+        g_cond_wait(&migration->changed, &migration->lock);
+    return migration->mover;
+}
 
 static void attach(LpmMigration *migration, enum lpm_channel channel)
 {
@@ -26,12 +37,7 @@ static void attach(LpmMigration *migration, enum lpm_channel channel)
     gint64 deadline = lpm_monotonic_us() + ATTACH_LIMIT_US;
     g_autoptr(GError) error = NULL;
 
-    /* After a restart of lpmd the mover tells its needs before its handle is stored. */
-    g_mutex_lock(&migration->lock);
-    while (!migration->mover && !migration->mover_gone)
-        g_cond_wait(&migration->changed, &migration->lock);
-    struct lpm_mover *mover = migration->mover;
-    g_mutex_unlock(&migration->lock);
+    struct lpm_mover *mover = lpm_migration_wait_mover(migration);
     if (!mover)
         return;
     int fd = lpm_unix_connect(path, &error);
@@ -68,6 +74,29 @@ void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover)
     migration->mover = mover;
     g_cond_broadcast(&migration->changed);
     g_mutex_unlock(&migration->lock);
+}
+
+/* The order counts: once detached the old mover can tell nothing any more, so that what is reset
+ * stays so until the next one speaks. */
+void lpm_migration_retire_mover(LpmMigration *migration)
+{
+    g_mutex_lock(&migration->lock);
+    struct lpm_mover *mover = g_steal_pointer(&migration->mover);
+    if (mover)
+        g_ptr_array_add(migration->retired, mover);
+    g_mutex_unlock(&migration->lock);
+    if (mover) {
+        lpm_mover_quit(mover, QUIT_TIMEOUT_MS);
+        lpm_mover_detach(mover);
+    }
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+    migration->mover_gone = migration->rpc_lost = FALSE;
+    migration->finish_held = migration->finish_good = FALSE;
+    migration->link_up = migration->link_wanted = FALSE;
+    migration->link_down_since = 0;
+    migration->call_returned = FALSE;
+    g_clear_error(&migration->mover_error);
+    g_clear_error(&migration->call_error);
 }
 
 static void on_need(LpmMigration *migration, enum lpm_mover_need need)
@@ -134,6 +163,19 @@ static void on_finish_held(LpmMigration *migration, const LpmMoverEvent *event)
                                                : "failure");
 }
 
+static void on_post_copy(LpmMigration *migration, gboolean waiting)
+{
+    if (migration->side == LPM_SIDE_TARGET) {
+        if (waiting)
+            lpm_target_on_run_waits(migration);
+        return;
+    }
+    g_mutex_lock(&migration->lock);
+    migration->run_passed = TRUE;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+}
+
 static void on_failed(LpmMigration *migration, int code, const char *cause)
 {
     g_mutex_lock(&migration->lock);
@@ -177,9 +219,11 @@ void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user)
     case LPM_MOVER_FAILED:
         on_failed(migration, event->code, event->cause ? event->cause : "no cause");
         break;
+    case LPM_MOVER_POSTCOPY:
+        on_post_copy(migration, event->waiting);
+        break;
     case LPM_MOVER_HELLO:
     case LPM_MOVER_STATS:
-    case LPM_MOVER_POSTCOPY:
     case LPM_MOVER_ENDED:
         break;
     }

@@ -24,7 +24,7 @@ struct lpm_mover {
     lpm_mover_event_fn on_event; /* immutable */
     void *user;                  /* immutable */
     int socket;                  /* immutable; shut down to end the thread, closed in free */
-    GThread *thread;             /* immutable */
+    GThread *thread;             /* until detach, whose caller owns it */
     GMutex send_lock;            /* one packet at a time */
     guint64 asked;               /* under send_lock: how often statistics were asked for */
     GMutex lock;
@@ -165,12 +165,20 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
     return lpm_mover_find(config, id, side, on_event, user, error);
 }
 
+void lpm_mover_detach(struct lpm_mover *mover)
+{
+    if (!mover->thread)
+        return;
+    shutdown(mover->socket, SHUT_RDWR);
+    g_thread_join(mover->thread);
+    mover->thread = NULL;
+}
+
 void lpm_mover_free(struct lpm_mover *mover)
 {
     if (!mover)
         return;
-    shutdown(mover->socket, SHUT_RDWR);
-    g_thread_join(mover->thread);
+    lpm_mover_detach(mover);
     close(mover->socket);
     g_clear_pointer(&mover->stats, json_decref);
     g_mutex_clear(&mover->send_lock);

@@ -28,6 +28,9 @@ struct lpm_mover *lpm_mover_find(const LpmConfig *config, const char *id, enum l
 /* Tells the mover of a migration that nobody serves any more to quit, and removes its socket. */
 void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side);
 
+/* No callback runs or follows after this; the rest can still be called, in vain. */
+void lpm_mover_detach(struct lpm_mover *mover);
+
 /* Forgets the mover without ending it, after waiting for a running callback. NULL is allowed. */
 void lpm_mover_free(struct lpm_mover *mover);
 

@@ -60,13 +60,34 @@ static void judge_source(struct answer *answer, GHashTable *decided, const char 
         rule(answer, TRUE, "the copy on the target ended in the hand-over");
     else if (g_hash_table_contains(decided, LPM_DECIDED_RUNNING))
         rule(answer, FALSE, "this journal says that the target runs");
-    else if (!g_hash_table_contains(decided, LPM_DECIDED_ENDING) &&
-             !g_hash_table_contains(decided, LPM_DECIDED_SWITCHING))
-        rule(answer, TRUE, "nothing is decided yet");
-    else if (there)
+    else if (g_hash_table_contains(decided, LPM_DECIDED_ENDING) && there)
         rule(answer, FALSE, "the source was given up for the target, which answers");
-    else
+    else if (g_hash_table_contains(decided, LPM_DECIDED_ENDING))
         doubt(answer, "the source was given up for the target, which does not answer");
+    else if (!g_hash_table_contains(decided, LPM_DECIDED_SWITCHING))
+        rule(answer, TRUE, "nothing is decided yet");
+    else if (!there)
+        doubt(answer, "post-copy was asked for, and the target does not tell whether it has begun");
+    else if (strcmp(there, LPM_DECIDED_SWITCHED) == 0 || strcmp(there, LPM_DECIDED_RUNNING) == 0 ||
+             strcmp(there, LPM_DECIDED_COMMITTED) == 0)
+        rule(answer, FALSE, "the target was started in post-copy");
+    else
+        rule(answer, TRUE, "the target was not started");
+}
+
+/* Knowing that the source is off is not enough for the oath: it may have been rolled back to, and
+ * have run on, after the copy here was complete. */
+static void doubt_prepared(struct answer *answer, const gint64 *prepared_us)
+{
+    g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(*prepared_us / G_USEC_PER_SEC);
+    g_autofree char *when = utc ? g_date_time_format(utc, "%Y-%m-%dT%H:%M:%SZ") : g_strdup("?");
+
+    doubt(answer, "the copy here is complete and paused, and the source does not answer");
+    say(answer->why,
+        "swear this only if the partition has served nobody since %s, when the copy became "
+        "complete; if it has, it ran on %s, its disks are newer than the copy, and the way is: "
+        "lpm recover %s --fenced %s --discard, then start it from its disks",
+        when, answer->row->peer, answer->row->partition, answer->row->peer);
 }
 
 static void judge_target(struct answer *answer, GHashTable *decided, const char *there)
@@ -78,16 +99,17 @@ static void judge_target(struct answer *answer, GHashTable *decided, const char 
     else if (g_hash_table_contains(decided, LPM_DECIDED_RUNNING) ||
              g_hash_table_contains(decided, LPM_DECIDED_COMMITTED))
         rule(answer, TRUE, "this journal says that the partition was handed over");
-    else if (g_hash_table_contains(decided, LPM_DECIDED_SWITCHING))
-        rule(answer, TRUE, "the partition runs here in post-copy");
+    else if (g_hash_table_contains(decided, LPM_DECIDED_SWITCHED))
+        rule(answer, TRUE, "the partition was started here in post-copy");
     else if (!g_hash_table_contains(decided, LPM_DECIDED_PREPARED))
         rule(answer, FALSE, "the copy here is not complete");
     else if (there)
         rule(answer, FALSE, "the source answers and has not handed it over");
     else
-        doubt(answer, "the copy here is complete and paused, and the source does not answer");
+        doubt_prepared(answer, g_hash_table_lookup(decided, LPM_DECIDED_PREPARED));
 }
 
+/* Name -> when, in microseconds. */
 static GHashTable *decisions_of(struct lpm_daemon *daemon, struct answer *answer, GError **error)
 {
     g_autoptr(GPtrArray) list = lpm_journal_decisions(daemon->journal, answer->row->id, error);
@@ -95,10 +117,13 @@ static GHashTable *decisions_of(struct lpm_daemon *daemon, struct answer *answer
 
     if (!list)
         return NULL;
-    GHashTable *set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GHashTable *set = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (guint i = 0; i < list->len; i++) {
         const LpmDecision *decision = list->pdata[i];
-        g_hash_table_add(set, g_strdup(decision->what));
+        gint64 *when = g_new(gint64, 1);
+
+        *when = decision->wall_us;
+        g_hash_table_replace(set, g_strdup(decision->what), when);
         g_string_append_printf(text, "%s%s", i ? ", " : "", decision->what);
     }
     say(answer->why, "journal of %s (%s): %s", answer->here, answer->row->role,
@@ -137,18 +162,19 @@ static gboolean judge(struct lpm_daemon *daemon, struct answer *answer, GError *
 static gboolean fence(LpmMigration *migration, const struct lpm_recover_request *request,
                       json_t *did, GError **error)
 {
-    json_t *facts;
-
     if (strcmp(request->fenced, migration->peer) != 0)
         return lpm_fail(error, LPM_E_BAD_REQUEST,
                         "the other host of partition '%s' is %s, not '%s'", migration->partition,
                         migration->peer, request->fenced);
-    facts = json_pack("{s:s}", "host", request->fenced);
-    if (!lpm_migration_decide(migration, LPM_DECIDED_FENCED, facts, error))
+    if (request->discard && migration->side != LPM_SIDE_TARGET)
+        return lpm_fail(error, LPM_E_BAD_REQUEST, "only the target of a migration has a copy");
+    if (!(request->discard ? lpm_target_discard_copy(migration, error)
+                           : lpm_migration_fence(migration, error)))
         return FALSE;
-    lpm_migration_log(migration, LPM_LOG_WARNING, "fenced",
-                      "an operator says that %s is off and stays off", request->fenced);
     say(did, "journalled that %s is fenced", request->fenced);
+    if (request->discard)
+        say(did, "ended the copy; the partition's definition is kept on %s",
+            migration->daemon->config->name);
     return TRUE;
 }
 

@@ -18,6 +18,7 @@
 
 struct lpm_recover_request {
     const char *partition; /* name or UUID; NULL: everything unfinished */
+    gboolean discard;      /* with fenced: the copy here is older than the disks and goes */
     const char *fenced;    /* this host's name of the other host, or NULL */
 };
 

@@ -58,6 +58,9 @@ static json_t *start(struct lpm_request *request, GError **error)
     const char *to = json_string_value(json_object_get(request->body, "to"));
     json_int_t bandwidth = json_integer_value(json_object_get(request->body, "bandwidth"));
     json_int_t suspend = json_integer_value(json_object_get(request->body, "max_suspend_ms"));
+    const char *post_copy = json_string_value(json_object_get(request->body, "post_copy"));
+    struct lpm_source_options options = {.bandwidth = (guint64)bandwidth,
+                                         .max_suspend_ms = (guint)suspend};
 
     if (bandwidth < 0 || suspend < 0 || suspend > 2000000) {
         lpm_fail(error, LPM_E_BAD_REQUEST,
@@ -66,8 +69,13 @@ static json_t *start(struct lpm_request *request, GError **error)
                  bandwidth, suspend);
         return NULL;
     }
+    if (!lpm_post_copy_from_name(post_copy ? post_copy : request->daemon->config->post_copy,
+                                 &options.post_copy)) {
+        lpm_fail(error, LPM_E_BAD_REQUEST, "post_copy is '%s': never, auto or now", post_copy);
+        return NULL;
+    }
     g_autoptr(LpmMigration) migration =
-        lpm_source_start(request->daemon, partition, to, (guint64)bandwidth, (guint)suspend, error);
+        lpm_source_start(request->daemon, partition, to, &options, error);
     if (!migration)
         return NULL;
     request->status = 202;
@@ -134,8 +142,13 @@ static json_t *recover(struct lpm_request *request, GError **error)
     const struct lpm_recover_request what = {
         .partition = json_string_value(json_object_get(request->body, "partition")),
         .fenced = json_string_value(json_object_get(request->body, "fenced")),
+        .discard = json_is_true(json_object_get(request->body, "discard")),
     };
 
+    if (what.discard && !what.fenced) {
+        lpm_fail(error, LPM_E_BAD_REQUEST, "discard needs fenced: the host that is switched off");
+        return NULL;
+    }
     if (what.fenced && !what.partition) {
         lpm_fail(error, LPM_E_BAD_REQUEST, "fencing is sworn for one partition at a time");
         return NULL;
@@ -222,13 +235,39 @@ static json_t *peer_finish(struct lpm_request *request, GError **error)
     return migration ? lpm_target_finish(migration, error) : NULL;
 }
 
+static gboolean is_mover_gone(struct lpm_daemon *daemon, const char *id)
+{
+    g_autoptr(LpmMigration) migration =
+        daemon->migrations ? lpm_migrations_get(daemon->migrations, id) : NULL;
+
+    if (!migration)
+        return FALSE;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+    return migration->mover_gone || migration->mover_error;
+}
+
+static json_t *peer_resume(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_resume(migration, request->body, error) : NULL;
+}
+
+static json_t *peer_lost(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+    g_autofree char *cause = g_strdup_printf("its QEMU ended on %s", request->peer);
+
+    return migration ? lpm_target_lost(migration, cause, error) : NULL;
+}
+
 /* What the target asks when it has heard nothing: the source's newest decision, from the journal,
  * also of a migration that has ended. */
 static json_t *peer_show(struct lpm_request *request, GError **error)
 {
-    static const char *const decisions[] = {LPM_DECIDED_ABORTED, LPM_DECIDED_ENDED,
-                                            LPM_DECIDED_RUNNING, LPM_DECIDED_COMMITTED,
-                                            LPM_DECIDED_ENDING};
+    static const char *const decisions[] = {
+        LPM_DECIDED_ABORTED, LPM_DECIDED_ENDED,    LPM_DECIDED_RUNNING,  LPM_DECIDED_COMMITTED,
+        LPM_DECIDED_ENDING,  LPM_DECIDED_SWITCHED, LPM_DECIDED_SWITCHING};
     const char *id = lpm_request_param(request, "id"), *decision = "none";
     g_autoptr(LpmMigrationRow) row = lpm_journal_migration_get(request->daemon->journal, id, error);
 
@@ -249,12 +288,13 @@ static json_t *peer_show(struct lpm_request *request, GError **error)
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:s}", "id", id, "role", row->role, "state", row->state,
-                     "decision", decision);
+    return json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", id, "role", row->role, "state", row->state,
+                     "decision", decision, "mover_gone", is_mover_gone(request->daemon, id));
 }
 
 #define PEER_PREPARE_BODY                                                                          \
-    "id:s partition:s uuid:s memory_bytes:i persistent:b session:s psk:s data_socket:s "           \
+    "id:s partition:s uuid:s memory_bytes:i persistent:b autostart:b post_copy:b session:s psk:s " \
+    "data_socket:s "                                                                               \
     "backlog_bytes:i"
 
 const struct lpm_route *lpm_migrations_routes(void)
@@ -263,11 +303,12 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/partitions", LPM_SCOPE_LOCAL, NULL, NULL, list_partitions},
         {"GET", "/v1/partitions/{name}", LPM_SCOPE_LOCAL, NULL, NULL, show_partition},
         {"POST", "/v1/migrations", LPM_SCOPE_LOCAL,
-         "partition:s to:s bandwidth:i? max_suspend_ms:i?", NULL, start},
+         "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s?", NULL, start},
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
         {"POST", "/v1/migrations/{id}/stop", LPM_SCOPE_LOCAL, NULL, NULL, stop},
-        {"POST", "/v1/recover", LPM_SCOPE_LOCAL, "partition:s? fenced:s?", NULL, recover},
+        {"POST", "/v1/recover", LPM_SCOPE_LOCAL, "partition:s? fenced:s? discard:b?", NULL,
+         recover},
         {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
         {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
         {"GET", "/v1/peer/migrations/{id}", LPM_SCOPE_PEER, NULL, NULL, peer_show},
@@ -275,6 +316,9 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"POST", "/v1/peer/migrations/{id}/commit", LPM_SCOPE_PEER, NULL, NULL, peer_commit},
         {"POST", "/v1/peer/migrations/{id}/abort", LPM_SCOPE_PEER, "cause:s?", NULL, peer_abort},
         {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_finish},
+        {"POST", "/v1/peer/migrations/{id}/resume", LPM_SCOPE_PEER,
+         "session:s psk:s backlog_bytes:i", NULL, peer_resume},
+        {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_lost},
         {NULL, NULL, LPM_SCOPE_LOCAL, NULL, NULL, NULL},
     };
 

@@ -19,7 +19,10 @@ static gpointer call_libvirt(gpointer user)
                                               .rpc_socket = rpc,
                                               .data_socket = data,
                                               .bandwidth = migration->bandwidth,
-                                              .persistent = migration->persistent};
+                                              .persistent = migration->persistent,
+                                              .post_copy =
+                                                  migration->post_copy != LPM_POST_COPY_NEVER,
+                                              .resume = migration->resume_call};
     GError *error = NULL;
 
     lpm_host_migrate(migration->daemon->host, &params, &error);
@@ -39,16 +42,16 @@ void lpm_source_call_libvirt(LpmMigration *migration)
 }
 
 /* Libvirt's view of the progress; the first time, the limit of the suspension is set as well. */
-static void note_progress(LpmMigration *migration, gboolean *limit_set)
+void lpm_source_note_progress(LpmMigration *migration)
 {
     struct lpm_job job;
     g_autoptr(GError) error = NULL;
 
     if (!lpm_host_job(migration->daemon->host, migration->uuid, &job, NULL) || !job.active)
         return;
-    if (!*limit_set && job.memory_total > 0)
-        *limit_set = lpm_host_set_max_suspend(migration->daemon->host, migration->uuid,
-                                              migration->max_suspend_ms, &error);
+    if (!migration->limit_set && job.memory_total > 0)
+        migration->limit_set = lpm_host_set_max_suspend(migration->daemon->host, migration->uuid,
+                                                        migration->max_suspend_ms, &error);
     if (error)
         lpm_migration_log(migration, LPM_LOG_WARNING, "max-suspend", "%s", error->message);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
@@ -60,28 +63,27 @@ static void note_progress(LpmMigration *migration, gboolean *limit_set)
     }
 }
 
-enum wake { WAKE_HELD, WAKE_RETURNED, WAKE_FAILED, WAKE_STOP, WAKE_SUSPENDED, WAKE_TICK };
-
-/* Waits for the next thing to act on while libvirt's call runs. */
-static enum wake wait_copying(LpmMigration *migration)
+enum lpm_wake lpm_source_wait_copying(LpmMigration *migration)
 {
     gint64 until = g_get_monotonic_time() + TICK_US;
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     for (;;) {
         if (migration->finish_held)
-            return WAKE_HELD;
+            return LPM_WAKE_HELD;
         /* After a restart of lpmd the call is an earlier lpmd's: its end shows in its RPC. */
         if (migration->call_returned || (migration->rpc_lost && !migration->call_thread))
-            return WAKE_RETURNED;
+            return LPM_WAKE_RETURNED;
         if (migration->mover_gone || migration->mover_error)
-            return WAKE_FAILED;
+            return LPM_WAKE_FAILED;
         if (migration->stop_requested)
-            return WAKE_STOP;
+            return LPM_WAKE_STOP;
+        if (migration->run_passed && migration->state == LPM_STATE_COPYING)
+            return LPM_WAKE_SWITCHED;
         if (migration->cpus == LPM_CPUS_STOPPED && migration->state == LPM_STATE_COPYING)
-            return WAKE_SUSPENDED;
+            return LPM_WAKE_SUSPENDED;
         if (!g_cond_wait_until(&migration->changed, &migration->lock, until))
-            return WAKE_TICK;
+            return LPM_WAKE_TICK;
     }
 }
 
@@ -97,12 +99,11 @@ static gboolean link_gone_too_long(LpmMigration *migration, GError **error)
     return TRUE;
 }
 
-/* Why the copy ended without a complete copy; always sets *error. */
-static void copy_failed(LpmMigration *migration, enum wake why, GError **error)
+void lpm_source_copy_failed(LpmMigration *migration, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
-    if (why == WAKE_STOP || migration->stop_requested)
+    if (migration->stop_requested)
         lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
     else if (migration->mover_error)
         g_propagate_error(error, g_error_copy(migration->mover_error));
@@ -110,34 +111,56 @@ static void copy_failed(LpmMigration *migration, enum wake why, GError **error)
         lpm_fail(error, LPM_E_MOVER_FAILED, "the mover ended");
     else if (migration->call_error)
         g_propagate_error(error, g_error_copy(migration->call_error));
-    else if (why == WAKE_HELD)
+    else if (migration->finish_held)
         lpm_fail(error, LPM_E_LIBVIRT, "libvirt on %s could not finish the migration",
                  migration->peer);
     else
         lpm_fail(error, LPM_E_INTERNAL, "libvirt's migration ended before its copy was complete");
 }
 
-/* TRUE with a complete copy and the reply held. */
-gboolean lpm_source_copy(LpmMigration *migration, GError **error)
+/* Nothing has happened for a moment. FALSE: the copy ends here, as *end says. */
+static gboolean tick(LpmMigration *migration, enum lpm_copy_end *end, GError **error)
 {
-    gboolean limit_set = FALSE;
+    *end = LPM_COPY_CLOSING;
+    if (lpm_migrations_closing(migration->daemon->migrations))
+        return FALSE;
+    *end = LPM_COPY_FAILED;
+    if (link_gone_too_long(migration, error))
+        return FALSE;
+    lpm_source_note_progress(migration);
+    *end = LPM_COPY_SWITCHING;
+    return !lpm_source_wants_post_copy(migration) || !lpm_source_decide_switching(migration, NULL);
+}
+
+enum lpm_copy_end lpm_source_copy(LpmMigration *migration, GError **error)
+{
+    enum lpm_copy_end end = LPM_COPY_FAILED;
 
     for (;;) {
-        enum wake why = wait_copying(migration);
-
-        if (why == WAKE_HELD && migration->finish_good)
-            return TRUE;
-        if (why == WAKE_TICK) {
-            if (lpm_migrations_closing(migration->daemon->migrations) ||
-                link_gone_too_long(migration, error))
-                return FALSE;
-            note_progress(migration, &limit_set);
-        } else if (why == WAKE_SUSPENDED) {
+        switch (lpm_source_wait_copying(migration)) {
+        case LPM_WAKE_HELD:
+            if (migration->finish_good)
+                return LPM_COPY_COMPLETE;
+            lpm_source_copy_failed(migration, error);
+            return LPM_COPY_FAILED;
+        case LPM_WAKE_TICK:
+            if (!tick(migration, &end, error))
+                return end;
+            break;
+        case LPM_WAKE_SUSPENDED:
             if (!lpm_migration_enter(migration, LPM_STATE_SUSPENDING, error))
-                return FALSE;
-        } else {
-            copy_failed(migration, why, error);
-            return FALSE;
+                return LPM_COPY_FAILED;
+            break;
+        case LPM_WAKE_SWITCHED:
+            if (lpm_source_decide_switching(migration, NULL))
+                return LPM_COPY_SWITCHING;
+            lpm_migration_pause(migration, TICK_US); /* the journal refused */
+            break;
+        case LPM_WAKE_RETURNED:
+        case LPM_WAKE_FAILED:
+        case LPM_WAKE_STOP:
+            lpm_source_copy_failed(migration, error);
+            return LPM_COPY_FAILED;
         }
     }
 }

@@ -30,6 +30,16 @@ static gboolean wait_call(LpmMigration *migration, gint64 limit_us)
     return TRUE;
 }
 
+gboolean lpm_source_end_call_thread(LpmMigration *migration, gint64 limit_us)
+{
+    if (!wait_call(migration, limit_us))
+        return FALSE;
+    if (migration->call_thread)
+        g_thread_join(migration->call_thread);
+    migration->call_thread = NULL;
+    return TRUE;
+}
+
 /* The mover's last figures and its end; then the sockets. */
 static void drop_mover(LpmMigration *migration)
 {
@@ -43,11 +53,7 @@ static void drop_mover(LpmMigration *migration)
         lpm_mover_quit(migration->mover, QUIT_TIMEOUT_MS);
     }
     lpm_migration_remove_folder(migration);
-    if (migration->call_thread) {
-        wait_call(migration, G_MAXINT32);
-        g_thread_join(migration->call_thread);
-        migration->call_thread = NULL;
-    }
+    lpm_source_end_call_thread(migration, G_MAXINT32);
 }
 
 /* Best effort: a target that does not hear it learns it when it asks (target.c). */
@@ -202,6 +208,15 @@ static GError *final_failure(LpmMigration *migration, const GError *failure, gbo
     return error;
 }
 
+static void give_autostart_back(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (migration->autostart &&
+        !lpm_host_set_autostart(migration->daemon->host, migration->uuid, TRUE, &error))
+        lpm_migration_log(migration, LPM_LOG_WARNING, "autostart", "%s", error->message);
+}
+
 void lpm_source_roll_back(LpmMigration *migration, const GError *failure)
 {
     gboolean stopped = g_error_matches(failure, LPM_ERROR, LPM_E_STOPPED), runs = TRUE;
@@ -217,6 +232,7 @@ void lpm_source_roll_back(LpmMigration *migration, const GError *failure)
         drop_mover(migration);
         if (!make_source_run(migration, &runs))
             return;
+        give_autostart_back(migration);
         tell_abort(migration, failure->message);
     }
     g_autoptr(GError) told = final_failure(migration, failure, runs);
@@ -229,10 +245,15 @@ void lpm_source_end_without_copy(LpmMigration *migration)
     g_autoptr(GError) failure = NULL;
 
     lpm_fail(&failure, LPM_E_PARTITION_ENDED,
-             "the copy on %s ended in the hand-over; partition '%s' is kept on %s and runs nowhere",
-             migration->peer, migration->partition, migration->daemon->config->name);
+             "the QEMU of partition '%s' ended %s; it is kept on %s and runs nowhere",
+             migration->partition,
+             lpm_migration_decided(migration, LPM_DECIDED_SWITCHING)
+                 ? "in post-copy with its memory in two halves"
+                 : "in the hand-over",
+             migration->daemon->config->name);
     lpm_migration_enter(migration, LPM_STATE_ROLLING_BACK, NULL);
     end_call(migration, failure->message); /* so that libvirt keeps the definition here */
     drop_mover(migration);
+    give_autostart_back(migration);
     lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
 }

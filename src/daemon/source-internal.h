@@ -4,9 +4,10 @@
 #ifndef LPM_DAEMON_SOURCE_INTERNAL_H
 #define LPM_DAEMON_SOURCE_INTERNAL_H
 
-#include "daemon/migration.h"
+#include "daemon/handover.h"
 
-#define LPM_SOURCE_CALL_TIMEOUT_S 20 /* one call to the peer */
+#define LPM_SOURCE_CALL_TIMEOUT_S 20    /* one call to the peer */
+#define LPM_SOURCE_QUIT_TIMEOUT_MS 2000 /* a mover that was told to */
 
 /* ---- source-prepare.c ---- */
 
@@ -21,6 +22,8 @@ gboolean lpm_source_measure_clock(LpmMigration *migration, GError **error);
 gboolean lpm_source_validate(LpmMigration *migration, GError **error);
 /* The target's shell, sockets and both movers, connected. */
 gboolean lpm_source_prepare(LpmMigration *migration, GError **error);
+/* The session's half on this side: sockets, a mover, and its link to the target's. */
+gboolean lpm_source_connect(LpmMigration *migration, GError **error);
 /* Serves the mover's wish for a link until the migration ends; for lpm_migrations_run. */
 void lpm_source_keep_linked(LpmMigration *migration);
 
@@ -28,11 +31,44 @@ void lpm_source_keep_linked(LpmMigration *migration);
 
 /* Begins libvirt's call in a thread of its own. */
 void lpm_source_call_libvirt(LpmMigration *migration);
-/* Waits for a complete copy with the reply to Finish held: TRUE. FALSE with *error when it failed,
- * without when lpmd stops. */
-gboolean lpm_source_copy(LpmMigration *migration, GError **error);
+
+enum lpm_copy_end {
+    LPM_COPY_COMPLETE,  /* a complete copy, with the reply to Finish held */
+    LPM_COPY_SWITCHING, /* post-copy is decided: lpm_source_post_copy */
+    LPM_COPY_FAILED,    /* *error tells why */
+    LPM_COPY_CLOSING,   /* lpmd stops */
+};
+enum lpm_copy_end lpm_source_copy(LpmMigration *migration, GError **error);
+
+/* The next thing to act on while libvirt's call runs; a tick if there is none. */
+enum lpm_wake {
+    LPM_WAKE_HELD,
+    LPM_WAKE_RETURNED,
+    LPM_WAKE_FAILED,
+    LPM_WAKE_STOP,
+    LPM_WAKE_SUSPENDED,
+    LPM_WAKE_SWITCHED, /* the word to run has passed although nobody here asked for post-copy */
+    LPM_WAKE_TICK,
+};
+enum lpm_wake lpm_source_wait_copying(LpmMigration *migration);
+/* Libvirt's view of the progress becomes the migration's. */
+void lpm_source_note_progress(LpmMigration *migration);
+/* Sets *error to why the copy ended without being complete. */
+void lpm_source_copy_failed(LpmMigration *migration, GError **error);
+
+/* ---- source-post-copy.c ---- */
+
+/* Is it time (R3.4)? To be asked after each lpm_source_note_progress. */
+gboolean lpm_source_wants_post_copy(LpmMigration *migration);
+/* P1 of handover.h. FALSE, with nothing decided, when an operator has stopped it. */
+gboolean lpm_source_decide_switching(LpmMigration *migration, GError **error);
+/* From P2 on, until it is known what became of it; with KEPT, *error tells why. */
+enum lpm_outcome lpm_source_post_copy(LpmMigration *migration, GError **error);
 
 /* ---- source-end.c ---- */
+
+/* Waits at most `limit_us` for libvirt's call to return; TRUE when none runs any more. */
+gboolean lpm_source_end_call_thread(LpmMigration *migration, gint64 limit_us);
 
 /* The partition runs on the target: what is left of it here goes. Ends the migration. */
 void lpm_source_clean(LpmMigration *migration);

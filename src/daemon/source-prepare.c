@@ -63,6 +63,8 @@ gboolean lpm_source_validate(LpmMigration *migration, GError **error)
                                             migration->partition, migration->uuid, error);
     if (!migration->qemu)
         return FALSE;
+    if (!lpm_host_autostart(migration->daemon->host, migration->uuid, &migration->autostart, error))
+        return FALSE;
     migration->qemu_pid = lpm_qemu_process_pid(migration->qemu);
     migration->qemu_start_time = lpm_qemu_process_start_time(migration->qemu);
     return TRUE;
@@ -76,9 +78,10 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
 
     return json_pack(
-        "{s:s, s:I, s:i, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
+        "{s:s, s:I, s:i, s:b, s:s, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
         (json_int_t)migration->bandwidth, "max_suspend_ms", (int)migration->max_suspend_ms,
-        "persistent", migration->persistent, "memory_bytes", (json_int_t)migration->memory_bytes,
+        "persistent", migration->persistent, "post_copy", lpm_post_copy_name(migration->post_copy),
+        "autostart", migration->autostart, "memory_bytes", (json_int_t)migration->memory_bytes,
         "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
 }
 
@@ -87,12 +90,13 @@ static gboolean prepare_target(LpmMigration *migration, GError **error)
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     g_autofree char *data = lpm_migration_data_path(migration);
-    json_t *body =
-        json_pack("{s:s, s:s, s:s, s:I, s:b, s:s, s:s, s:s, s:I}", "id", migration->id, "partition",
-                  migration->partition, "uuid", migration->uuid, "memory_bytes",
-                  (json_int_t)migration->memory_bytes, "persistent", migration->persistent,
-                  "session", session, "psk", psk, "data_socket", data, "backlog_bytes",
-                  (json_int_t)migration->daemon->config->backlog_bytes);
+    json_t *body = json_pack("{s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:s, s:s, s:I}", "id",
+                             migration->id, "partition", migration->partition, "uuid",
+                             migration->uuid, "memory_bytes", (json_int_t)migration->memory_bytes,
+                             "persistent", migration->persistent, "autostart", migration->autostart,
+                             "post_copy", migration->post_copy != LPM_POST_COPY_NEVER, "session",
+                             session, "psk", psk, "data_socket", data, "backlog_bytes",
+                             (json_int_t)migration->daemon->config->backlog_bytes);
     json_t *answer =
         lpm_peer_call(migration->daemon->peers, migration->peer, "POST", "/v1/peer/migrations",
                       body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);
@@ -143,18 +147,24 @@ static gboolean start_mover(LpmMigration *migration, GError **error)
            give_listener(migration, LPM_CHANNEL_RPC, rpc, error);
 }
 
+/* One pair of movers, as long as it is the migration's. */
+struct pair {
+    struct lpm_mover *mover; /* this side's: freed with the migration, not before */
+    guint8 session[LPM_SESSION_ID_BYTES];
+};
+
 /* Connects the movers once. */
-static gboolean dial(LpmMigration *migration, GError **error)
+static gboolean dial(LpmMigration *migration, const struct pair *pair, GError **error)
 {
     g_autoptr(LpmPeer) peer = lpm_peers_get(migration->daemon->peers, migration->peer, error);
 
     if (!peer)
         return FALSE;
-    lpm_autofd fd = lpm_dial_session(peer, migration->session, DIAL_TIMEOUT_S, error);
+    lpm_autofd fd = lpm_dial_session(peer, pair->session, DIAL_TIMEOUT_S, error);
     if (fd < 0)
         return FALSE;
-    gboolean ok = lpm_mover_send_link(lpm_mover_lock(migration->mover), FALSE, fd, error);
-    lpm_mover_unlock(migration->mover);
+    gboolean ok = lpm_mover_send_link(lpm_mover_lock(pair->mover), FALSE, fd, error);
+    lpm_mover_unlock(pair->mover);
     return ok;
 }
 
@@ -165,11 +175,13 @@ static void ask_target(LpmMigration *migration)
     json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
                                    LPM_SOURCE_CALL_TIMEOUT_S, NULL, NULL);
     const char *decision = json_string_value(json_object_get(answer, "decision"));
+    gboolean given_up = g_strcmp0(decision, LPM_DECIDED_ABORTED) == 0;
 
-    if (g_strcmp0(decision, LPM_DECIDED_ABORTED) == 0) {
+    if (given_up || json_is_true(json_object_get(answer, "mover_gone"))) {
         g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
         if (!migration->mover_error)
-            lpm_fail(&migration->mover_error, LPM_E_MOVER_FAILED, "%s gave the migration up",
+            lpm_fail(&migration->mover_error, LPM_E_MOVER_FAILED,
+                     given_up ? "%s gave the migration up" : "the mover on %s ended",
                      migration->peer);
         g_cond_broadcast(&migration->changed);
     }
@@ -177,34 +189,45 @@ static void ask_target(LpmMigration *migration)
         json_decref(answer);
 }
 
+/* Under lock. */
+static gboolean pair_is_over(LpmMigration *migration, const struct pair *pair)
+{
+    return migration->mover != pair->mover || migration->mover_gone ||
+           lpm_state_is_final(migration->state) ||
+           lpm_migrations_closing(migration->daemon->migrations);
+}
+
 /* Serves the mover's wish for a link for as long as the migration lasts: an outage of any length
  * is a pause. Thread of its own; the copying loop decides when an outage has lasted too long. */
 void lpm_source_keep_linked(LpmMigration *migration)
 {
+    struct pair pair;
+
+    g_mutex_lock(&migration->lock);
+    pair.mover = migration->mover;
+    memcpy(pair.session, migration->session, sizeof(pair.session));
+    g_mutex_unlock(&migration->lock);
     for (;;) {
         g_autoptr(GError) error = NULL;
         gint64 until = g_get_monotonic_time() + DIAL_PAUSE_US;
 
         g_mutex_lock(&migration->lock);
-        while (!migration->link_wanted && !migration->mover_gone &&
-               !lpm_state_is_final(migration->state) &&
-               !lpm_migrations_closing(migration->daemon->migrations)) {
+        while (!migration->link_wanted && !pair_is_over(migration, &pair)) {
             g_cond_wait_until(&migration->changed, &migration->lock,
                               g_get_monotonic_time() + DIAL_PAUSE_US);
         }
-        gboolean over = migration->mover_gone || lpm_state_is_final(migration->state) ||
-                        lpm_migrations_closing(migration->daemon->migrations);
+        gboolean over = pair_is_over(migration, &pair);
         g_mutex_unlock(&migration->lock);
         if (over)
             return;
-        if (!dial(migration, &error))
+        if (!dial(migration, &pair, &error))
             lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
         /* Wait for the mover's word on it before another attempt. */
         g_mutex_lock(&migration->lock);
-        while (migration->link_wanted && !migration->mover_gone &&
+        while (migration->link_wanted && !pair_is_over(migration, &pair) &&
                g_cond_wait_until(&migration->changed, &migration->lock, until))
             continue;
-        gboolean in_vain = migration->link_wanted;
+        gboolean in_vain = migration->link_wanted && migration->mover == pair.mover;
         g_mutex_unlock(&migration->lock);
         if (in_vain)
             ask_target(migration);
@@ -233,6 +256,23 @@ static gboolean wait_link(LpmMigration *migration, GError **error)
     return TRUE;
 }
 
+gboolean lpm_source_connect(LpmMigration *migration, GError **error)
+{
+    if (!lpm_migration_make_folder(migration, error) || !start_mover(migration, error))
+        return FALSE;
+    lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_keep_linked);
+    return wait_link(migration, error);
+}
+
+/* The host must not start the partition when it boots while that may run on the target. libvirt
+ * lets nobody change it during its own job, so it is taken back now, and given back or handed on
+ * when it is known where the partition stays. */
+static gboolean hold_autostart(LpmMigration *migration, GError **error)
+{
+    return !migration->autostart ||
+           lpm_host_set_autostart(migration->daemon->host, migration->uuid, FALSE, error);
+}
+
 gboolean lpm_source_prepare(LpmMigration *migration, GError **error)
 {
     if (!lpm_migration_enter(migration, LPM_STATE_PREPARING, error))
@@ -240,9 +280,6 @@ gboolean lpm_source_prepare(LpmMigration *migration, GError **error)
     json_t *doc = lpm_source_parameters(migration);
     gboolean ok = lpm_journal_migration_doc(migration->daemon->journal, migration->id, doc, error);
     json_decref(doc);
-    if (!ok || !prepare_target(migration, error) || !lpm_migration_make_folder(migration, error) ||
-        !start_mover(migration, error))
-        return FALSE;
-    lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_keep_linked);
-    return wait_link(migration, error);
+    return ok && hold_autostart(migration, error) && prepare_target(migration, error) &&
+           lpm_source_connect(migration, error);
 }

@@ -44,15 +44,31 @@ static void hand_over(LpmMigration *migration)
     finish(migration, outcome, error);
 }
 
+/* From the decision for post-copy on. */
+static void post_copy(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL;
+
+    finish(migration, lpm_source_post_copy(migration, &error), error);
+}
+
 static void copy_and_hand_over(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
 
-    if (lpm_source_copy(migration, &error))
+    switch (lpm_source_copy(migration, &error)) {
+    case LPM_COPY_COMPLETE:
         hand_over(migration);
-    else if (error)
+        break;
+    case LPM_COPY_SWITCHING:
+        post_copy(migration);
+        break;
+    case LPM_COPY_FAILED:
         lpm_source_roll_back(migration, error);
-    /* else lpmd stops; mover and libvirt go on, and the next start finds them */
+        break;
+    case LPM_COPY_CLOSING: /* mover and libvirt go on, and the next start finds them */
+        break;
+    }
 }
 
 static void run_source(LpmMigration *migration)
@@ -86,8 +102,18 @@ static gboolean insert_row(LpmMigration *migration, GError **error)
     return ok;
 }
 
+static void fill_options(LpmMigration *migration, const struct lpm_source_options *options)
+{
+    const LpmConfig *config = migration->daemon->config;
+
+    migration->bandwidth = options->bandwidth ? options->bandwidth : config->bandwidth;
+    migration->max_suspend_ms =
+        options->max_suspend_ms ? options->max_suspend_ms : config->max_suspend_ms;
+    migration->post_copy = options->post_copy;
+}
+
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
-                               guint64 bandwidth, guint max_suspend_ms, GError **error)
+                               const struct lpm_source_options *options, GError **error)
 {
     g_autoptr(LpmPeer) known = lpm_peers_get(daemon->peers, peer, error);
     json_t *facts = NULL;
@@ -97,8 +123,7 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
     g_autoptr(LpmMigration) migration = lpm_migration_new(
         daemon, LPM_SIDE_SOURCE, NULL, json_string_value(json_object_get(facts, "name")),
         json_string_value(json_object_get(facts, "uuid")), peer);
-    migration->bandwidth = bandwidth ? bandwidth : daemon->config->bandwidth;
-    migration->max_suspend_ms = max_suspend_ms ? max_suspend_ms : daemon->config->max_suspend_ms;
+    fill_options(migration, options);
     migration->persistent = json_is_true(json_object_get(facts, "persistent"));
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
     json_decref(facts);
@@ -161,6 +186,13 @@ static void recover_source(LpmMigration *migration)
         /* With both, the write of `ending` had failed as far as lpmd could tell: see S4. */
         migration->decided = TRUE;
         finish(migration, lpm_handover_source_forward(migration), NULL);
+    } else if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHING) && !aborted) {
+        migration->decided = TRUE;
+        if (mover)
+            lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_keep_linked);
+        else
+            lpm_migration_on_mover_event(NULL, migration);
+        post_copy(migration);
     } else if (mover && migration->qemu && !aborted &&
                lpm_host_job(migration->daemon->host, migration->uuid, &job, NULL) && job.active) {
         lpm_qemu_process_thaw(migration->qemu); /* frozen, perhaps, by an lpmd that died then */

@@ -9,79 +9,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault-point.h"
-#include "daemon/data-port.h"
 #include "daemon/handover.h"
 #include "daemon/peer-client.h"
+#include "daemon/target-internal.h"
 
 #include <string.h>
 #include <unistd.h>
 
-#define QUIT_TIMEOUT_MS 2000
 #define WATCH_PAUSE_US (2 * G_USEC_PER_SEC) /* between looks; the source is asked as often */
-
-/* ---- making and dropping ---- */
-
-/* A connection of the source's mover arrived on the data port. */
-static void on_data_connection(int fd, const char *from, void *user)
-{
-    LpmMigration *migration = user;
-    g_autoptr(GError) error = NULL;
-
-    lpm_migration_log(migration, LPM_LOG_DEBUG, "link", "the source's mover connects from %s",
-                      from);
-    g_mutex_lock(&migration->lock);
-    struct lpm_mover *mover = migration->mover;
-    g_mutex_unlock(&migration->lock);
-    if (mover) {
-        if (!lpm_mover_send_link(lpm_mover_lock(mover), TRUE, fd, &error))
-            lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
-        lpm_mover_unlock(mover);
-    }
-    close(fd);
-}
-
-static void release_migration(gpointer migration)
-{
-    lpm_migration_unref(migration);
-}
-
-static void open_door(LpmMigration *migration)
-{
-    lpm_data_port_register(migration->daemon->data_port, migration->session, on_data_connection,
-                           lpm_migration_ref(migration), release_migration);
-}
-
-static gboolean start_mover(LpmMigration *migration, guint64 backlog, GError **error)
-{
-    const LpmConfig *config = migration->daemon->config;
-    LpmMoverStart start = {.side = LPM_SIDE_TARGET,
-                           .backlog_bytes = backlog,
-                           .compression = config->compression,
-                           .compression_level = config->compression_level,
-                           .migration = migration->id,
-                           .partition = migration->partition};
-    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_TARGET,
-                                              lpm_migration_on_mover_event, migration, error);
-
-    if (!mover)
-        return FALSE;
-    lpm_migration_set_mover(migration, mover);
-    memcpy(start.session, migration->session, sizeof(start.session));
-    memcpy(start.psk, migration->psk, sizeof(start.psk));
-    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
-    lpm_mover_unlock(mover);
-    explicit_bzero(&start, sizeof(start));
-    return ok;
-}
-
-/* Everything of this migration but the partition itself. */
-static void drop_means(LpmMigration *migration)
-{
-    lpm_data_port_unregister(migration->daemon->data_port, migration->session);
-    if (migration->mover)
-        lpm_mover_quit(migration->mover, QUIT_TIMEOUT_MS);
-    lpm_migration_remove_folder(migration);
-}
 
 static void give_up(LpmMigration *migration, const char *cause);
 
@@ -132,6 +67,15 @@ static void act_on(LpmMigration *migration, const char *decision)
         lpm_migration_log(migration, LPM_LOG_WARNING, "asking", "%s", error->message);
 }
 
+/* It runs here, and that is all that was to be reached; a source that comes back reads so. */
+static void end_alone(LpmMigration *migration)
+{
+    json_t *answer = lpm_target_finish(migration, NULL);
+
+    if (answer)
+        json_decref(answer);
+}
+
 /* One look; *silent_since is 0 while the source answers. */
 static void look(LpmMigration *migration, gint64 *silent_since)
 {
@@ -146,8 +90,24 @@ static void look(LpmMigration *migration, gint64 *silent_since)
     if (!*silent_since)
         *silent_since = lpm_monotonic_us();
     mark_doubt(migration, error ? error->message : "the source's answer holds no decision");
-    if (too_long(migration, *silent_since))
+    if (!too_long(migration, *silent_since))
+        return;
+    if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING))
+        end_alone(migration);
+    else
         give_up(migration, "the source was silent for too long");
+}
+
+/* In post-copy, for the source that cannot ask any more. */
+static gboolean complete_by_now(LpmMigration *migration)
+{
+    json_t *answer = NULL;
+
+    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+        answer = lpm_target_prepared(migration, NULL);
+    if (answer)
+        json_decref(answer);
+    return answer != NULL;
 }
 
 /* The source is off for good, as an operator has sworn: a complete copy is the partition from now
@@ -159,8 +119,10 @@ static void act_on_fencing(LpmMigration *migration)
 
     if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING))
         answer = lpm_target_finish(migration, &error);
-    else if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+    else if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED) || complete_by_now(migration))
         answer = lpm_target_commit(migration, &error);
+    else if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+        answer = lpm_target_lost(migration, "the source is fenced", &error);
     else
         give_up(migration, "the source is fenced and the copy was not complete");
     if (answer)
@@ -184,10 +146,36 @@ static void give_up_without_mover(LpmMigration *migration)
         give_up(migration, cause);
 }
 
+/* What this host has decided and not finished, because lpmd died in between: it needs nobody's word
+ * for that. */
+static void finish_own_decision(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL, failure = NULL;
+    json_t *answer = NULL;
+
+    if (lpm_migration_decided(migration, LPM_DECIDED_ENDED)) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+        lpm_fail(&failure, LPM_E_PARTITION_ENDED, "the QEMU of partition '%s' ended on %s",
+                 migration->partition, migration->daemon->config->name);
+        if (!lpm_state_is_final(migration->state))
+            lpm_target_end_without_copy(migration, failure);
+    } else if (lpm_migration_decided(migration, LPM_DECIDED_ABORTED)) {
+        answer = lpm_target_abort(migration, "given up before lpmd was restarted", &error);
+    } else if (lpm_migration_decided(migration, LPM_DECIDED_COMMITTED) &&
+               !lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
+        answer = lpm_target_commit(migration, &error);
+    }
+    if (answer)
+        json_decref(answer);
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "recovering", "%s", error->message);
+}
+
 void lpm_target_look(LpmMigration *migration)
 {
     gint64 silent_since = 0;
 
+    finish_own_decision(migration);
     if (lpm_migration_fenced(migration))
         act_on_fencing(migration);
     else
@@ -211,7 +199,9 @@ static void watch(LpmMigration *migration)
         g_mutex_unlock(&migration->lock);
         if (over)
             return;
+        finish_own_decision(migration);
         give_up_without_mover(migration);
+        lpm_target_look_after_switch(migration);
         if (lpm_migration_fenced(migration))
             act_on_fencing(migration);
         else if (wants_asking(migration))
@@ -266,10 +256,7 @@ static gboolean check_free(struct lpm_daemon *daemon, const json_t *body, GError
 
 static gboolean insert_row(LpmMigration *migration, GError **error)
 {
-    g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
-    json_t *doc =
-        json_pack("{s:s, s:b, s:I}", "session", session, "persistent", migration->persistent,
-                  "memory_bytes", (json_int_t)migration->memory_bytes);
+    json_t *doc = lpm_target_parameters(migration);
     const LpmMigrationRow row = {.id = migration->id,
                                  .role = (char *)lpm_side_name(migration->side),
                                  .partition = migration->partition,
@@ -290,10 +277,11 @@ static gboolean set_up(LpmMigration *migration, const json_t *body, GError **err
 
     if (!lpm_migration_enter(migration, LPM_STATE_PREPARING, error) ||
         !lpm_migration_make_folder(migration, error) ||
-        !start_mover(migration, CLAMP(backlog, LPM_BACKLOG_MIN, LPM_BACKLOG_MAX), error))
+        !lpm_target_start_mover(migration, CLAMP(backlog, LPM_BACKLOG_MIN, LPM_BACKLOG_MAX), TRUE,
+                                error))
         return FALSE;
     LPM_FAULT_POINT("target", "mover-started");
-    open_door(migration);
+    lpm_target_open_door(migration);
     return lpm_migration_enter(migration, LPM_STATE_COPYING, error);
 }
 
@@ -311,6 +299,9 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
         lpm_migration_new(daemon, LPM_SIDE_TARGET, text_of(body, "id"), text_of(body, "partition"),
                           text_of(body, "uuid"), peer);
     migration->persistent = json_is_true(json_object_get(body, "persistent"));
+    migration->autostart = json_is_true(json_object_get(body, "autostart"));
+    if (json_is_true(json_object_get(body, "post_copy")))
+        migration->post_copy = LPM_POST_COPY_AUTO; /* when, the source decides */
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(body, "memory_bytes"));
     lpm_unhex(text_of(body, "session"), migration->session, LPM_SESSION_ID_BYTES);
     lpm_unhex(text_of(body, "psk"), migration->psk, LPM_SESSION_PSK_BYTES);
@@ -322,7 +313,7 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
     }
     g_autoptr(GError) failure = NULL;
     if (!set_up(migration, body, &failure)) {
-        drop_means(migration);
+        lpm_target_drop_means(migration);
         lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
         g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
@@ -339,30 +330,43 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
 
     if (!lpm_handover_target_prepared(migration, error))
         return NULL;
-    json_t *stats = lpm_mover_ask_stats(migration->mover, QUIT_TIMEOUT_MS, error);
-    if (!stats)
+    gboolean switched = lpm_migration_decided(migration, LPM_DECIDED_SWITCHED);
+    json_t *stats =
+        lpm_mover_ask_stats(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS, switched ? NULL : error);
+    if (!stats && !switched) /* once it runs it needs no proof of what was sent to it */
         return NULL;
     json_t *hash = json_object_get(stats, "stream_hash");
-    json_t *answer =
-        json_pack("{s:b, s:O}", "prepared", TRUE, "stream_hash", hash ? hash : json_null());
+    json_t *answer = json_pack("{s:b, s:b, s:O}", "prepared", TRUE, "switched", switched,
+                               "stream_hash", hash ? hash : json_null());
     json_decref(stats);
     return answer;
 }
 
-/* The complete copy's QEMU ended before it ran: this host tells so from now on, whoever asks, and
- * keeps nothing of it. With `act` held. A journal that refuses leaves it for the next word. */
-static void end_without_copy(LpmMigration *migration, const GError *failure)
+void lpm_target_end_without_copy(LpmMigration *migration, const GError *failure)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean ok = lpm_migration_decided(migration, LPM_DECIDED_ENDED) ||
+                  lpm_migration_decide(migration, LPM_DECIDED_ENDED,
+                                       json_pack("{s:s}", "cause", failure->message), &error);
+
+    if (ok) {
+        /* Its mover first: a QEMU that waits for pages does not end on a polite word. */
+        lpm_target_drop_means(migration);
+        ok = lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, &error);
+    }
+    if (ok)
+        lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
+    else
+        lpm_migration_log(migration, LPM_LOG_WARNING, "ended", "%s", error->message);
+}
+
+static void take_autostart(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!lpm_migration_decide(migration, LPM_DECIDED_ENDED,
-                              json_pack("{s:s}", "cause", failure->message), &error) ||
-        !lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, &error)) {
-        lpm_migration_log(migration, LPM_LOG_WARNING, "ended", "%s", error->message);
-        return;
-    }
-    drop_means(migration);
-    lpm_migration_end(migration, LPM_STATE_FAILED, failure, NULL);
+    if (migration->autostart && migration->persistent &&
+        !lpm_host_set_autostart(migration->daemon->host, migration->uuid, TRUE, &error))
+        lpm_migration_log(migration, LPM_LOG_WARNING, "autostart", "%s", error->message);
 }
 
 json_t *lpm_target_commit(LpmMigration *migration, GError **error)
@@ -373,12 +377,14 @@ json_t *lpm_target_commit(LpmMigration *migration, GError **error)
 
     if (!lpm_handover_target_commit(migration, &resumed_us, &failure)) {
         if (g_error_matches(failure, LPM_ERROR, LPM_E_PARTITION_ENDED))
-            end_without_copy(migration, failure);
+            lpm_target_end_without_copy(migration, failure);
         g_propagate_error(error, g_steal_pointer(&failure));
         return NULL;
     }
-    if (migration->state == LPM_STATE_IN_DOUBT || migration->state == LPM_STATE_COMMITTING)
+    if (migration->state == LPM_STATE_IN_DOUBT || migration->state == LPM_STATE_COMMITTING) {
         lpm_migration_enter(migration, LPM_STATE_CLEANING, NULL);
+        take_autostart(migration);
+    }
     return json_pack("{s:I}", "resumed_us", (json_int_t)resumed_us);
 }
 
@@ -387,21 +393,24 @@ static json_t *discard(LpmMigration *migration, const char *cause, GError **erro
 {
     g_autoptr(GError) failure = NULL;
 
-    if (lpm_state_is_final(migration->state))
-        return json_pack("{s:b}", "aborted", TRUE);
-    if (lpm_migration_decided(migration, LPM_DECIDED_COMMITTED)) {
+    if (lpm_migration_decided(migration, LPM_DECIDED_COMMITTED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_SWITCHED)) {
         lpm_fail(error, LPM_E_PAST_DECISION, "partition '%s' was handed over to %s",
                  migration->partition, migration->daemon->config->name);
         return NULL;
     }
+    if (lpm_state_is_final(migration->state))
+        return json_pack("{s:b}", "aborted", TRUE);
     if (!lpm_migration_enter(migration, LPM_STATE_ROLLING_BACK, error) ||
-        !lpm_migration_decide(migration, LPM_DECIDED_ABORTED, json_pack("{s:s}", "cause", cause),
-                              error))
+        (!lpm_migration_decided(migration, LPM_DECIDED_ABORTED) &&
+         !lpm_migration_decide(migration, LPM_DECIDED_ABORTED, json_pack("{s:s}", "cause", cause),
+                               error)))
         return NULL;
     /* The sockets first: libvirt's incoming call ends with them and removes its half-made copy. */
-    drop_means(migration);
+    lpm_target_drop_means(migration);
     LPM_FAULT_POINT("target", "discarding");
-    if (!lpm_host_discard(migration->daemon->host, migration->uuid, TRUE, error))
+    if (!lpm_host_discard(migration->daemon->host, migration->uuid, !migration->keep_definition,
+                          error))
         return NULL;
     LPM_FAULT_POINT("target", "discarded");
     lpm_fail(&failure, LPM_E_STOPPED, "%s", cause);
@@ -416,6 +425,21 @@ json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **er
     return discard(migration, cause, error);
 }
 
+gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+
+    /* In one act with the oath, or the watching thread would take that for leave to start. */
+    if (!lpm_migration_fence(migration, error))
+        return FALSE;
+    migration->keep_definition = TRUE;
+    json_t *answer = discard(migration, "an operator gave the copy up for the disks", error);
+    if (!answer)
+        return FALSE;
+    json_decref(answer);
+    return TRUE;
+}
+
 /* Of its own accord, without the source's word: only while it has not said "prepared", which the
  * source needs before it can decide to hand over. The look and the act are one under `act`, as is
  * the saying of that word, or the source could decide between them and the partition be lost. */
@@ -424,7 +448,9 @@ static void give_up(LpmMigration *migration, const char *cause)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     g_autoptr(GError) error = NULL;
     gboolean prepared = lpm_journal_decided(migration->daemon->journal, migration->id,
-                                            LPM_DECIDED_PREPARED, &error);
+                                            LPM_DECIDED_PREPARED, &error) ||
+                        (!error && lpm_journal_decided(migration->daemon->journal, migration->id,
+                                                       LPM_DECIDED_SWITCHED, &error));
 #ifdef LPM_MUTANT_GIVE_UP_PREPARED /* breaks rule 2, for the test that must notice it */
     prepared = FALSE;
 #endif
@@ -451,8 +477,8 @@ json_t *lpm_target_finish(LpmMigration *migration, GError **error)
             return NULL;
         }
         if (migration->mover)
-            stats = lpm_mover_ask_stats(migration->mover, QUIT_TIMEOUT_MS, NULL);
-        drop_means(migration);
+            stats = lpm_mover_ask_stats(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS, NULL);
+        lpm_target_drop_means(migration);
         lpm_migration_end(migration, LPM_STATE_DONE, NULL, NULL);
     }
     return json_pack("{s:o}", "stats", stats ? stats : json_null());
@@ -466,9 +492,10 @@ static void recover_target(LpmMigration *migration)
                                                       LPM_SIDE_TARGET, lpm_migration_on_mover_event,
                                                       migration, NULL));
     if (migration->mover)
-        open_door(migration);
+        lpm_target_open_door(migration);
     else
         lpm_migration_on_mover_event(NULL, migration);
+    finish_own_decision(migration);
     watch(migration);
 }
 

@@ -50,8 +50,11 @@ enum lpm_partition_state {
                                 the copy */
     LPM_PARTITION_LOADED,    /* paused (user): target of a migration, fully loaded and never run;
                                 elsewhere, paused by a user */
-    LPM_PARTITION_PAUSED,    /* paused for another reason */
-    LPM_PARTITION_OTHER      /* crashed, shutting down, suspended by the guest */
+    LPM_PARTITION_POST_COPY, /* in post-copy: source, serves pages and never runs again; target,
+                                runs, and needs pages that the source has */
+    LPM_PARTITION_POST_COPY_FAILED, /* the same with the connection between the two QEMUs broken */
+    LPM_PARTITION_PAUSED,           /* paused for another reason */
+    LPM_PARTITION_OTHER             /* crashed, shutting down, suspended by the guest */
 };
 
 /* The state by UUID. FALSE only when libvirt cannot be asked. */
@@ -70,15 +73,19 @@ struct lpm_migrate_params {
     const char *data_socket; /* same path on both hosts: the source's QEMU connects here */
     guint64 bandwidth;       /* bytes/s, 0: unlimited; rounded up to MiB/s, libvirt's unit */
     gboolean persistent;     /* keep a definition on the target, drop the source's */
+    gboolean post_copy;      /* lpm_host_start_post_copy may follow; see lpm_host_migrate */
+    gboolean resume;         /* goes on with a post-copy that failed (POST_COPY_FAILED) */
 };
 
-/* Runs libvirt's peer-to-peer migration with the target left paused. Returns when libvirt's call
- * does: TRUE, or FALSE with LPM_E_LIBVIRT. An error here is a fact about the call, not about the
- * partition: ask lpm_host_state. */
+/* Runs libvirt's peer-to-peer migration with the target left paused. With `post_copy` libvirt
+ * refuses that flag (seen with 9.0), so the mover adds it to Finish on the way. Returns when the
+ * call does: TRUE, or FALSE with LPM_E_LIBVIRT. An error here is a fact about the call, not about
+ * the partition: ask lpm_host_state. */
 gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params *params,
                           GError **error);
 
-/* Progress of the running job, in bytes, bytes/s and milliseconds; all 0 when there is no job. */
+/* Progress of the running job, in bytes, bytes/s and milliseconds; all 0 when there is no job, and
+ * all but `active` on the target. */
 struct lpm_job {
     gboolean active;
     guint64 memory_total, memory_done, memory_left;
@@ -94,12 +101,23 @@ gboolean lpm_host_job(struct lpm_host *host, const char *uuid, struct lpm_job *j
 gboolean lpm_host_set_max_suspend(struct lpm_host *host, const char *uuid, guint milliseconds,
                                   GError **error);
 
+/* Lets the running job, begun with `post_copy`, go over to post-copy at once. The processors then
+ * stop here for good and start on the target. LPM_E_LIBVIRT when there is no such job. */
+gboolean lpm_host_start_post_copy(struct lpm_host *host, const char *uuid, GError **error);
+
 /* Aborts the job. The partition then runs on here unless its processors were already stopped for
  * good, which lpm_host_state tells. */
 gboolean lpm_host_abort(struct lpm_host *host, const char *uuid, GError **error);
 
 /* Starts the processors of a paused partition. */
 gboolean lpm_host_resume(struct lpm_host *host, const char *uuid, GError **error);
+
+/* Does the host start the partition when it boots? FALSE also for a transient one. */
+gboolean lpm_host_autostart(struct lpm_host *host, const char *uuid, gboolean *autostart,
+                            GError **error);
+/* Not during libvirt's migration job, which would hold the call up for 30 s. */
+gboolean lpm_host_set_autostart(struct lpm_host *host, const char *uuid, gboolean autostart,
+                                GError **error);
 
 /* Ends the partition's QEMU on this host and, if `undefine`, drops its definition (keeping NVRAM
  * and images). Absent is success. Only for a copy that must not run: see daemon/handover.h. */

@@ -24,7 +24,23 @@ static gboolean fill_params(const struct lpm_migrate_params *params, virTypedPar
         virTypedParamsAddULLong(list, count, &limit, VIR_MIGRATE_PARAM_BANDWIDTH,
                                 (params->bandwidth + MIB - 1) / MIB) < 0)
         return lpm_host_fail(error, "preparing the migrate call");
+    if (params->bandwidth && params->post_copy &&
+        virTypedParamsAddULLong(list, count, &limit, VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY,
+                                (params->bandwidth + MIB - 1) / MIB) < 0)
+        return lpm_host_fail(error, "preparing the migrate call");
     return TRUE;
+}
+
+static unsigned int migrate_flags(const struct lpm_migrate_params *params)
+{
+    unsigned int flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER;
+
+    flags |= params->post_copy ? VIR_MIGRATE_POSTCOPY : VIR_MIGRATE_PAUSED;
+    if (params->resume)
+        flags |= VIR_MIGRATE_POSTCOPY_RESUME;
+    if (params->persistent)
+        flags |= VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE;
+    return flags;
 }
 
 gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params *params,
@@ -34,7 +50,7 @@ gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params
     lpm_auto_domain domain = NULL;
     virTypedParameterPtr list = NULL;
     int count = 0;
-    unsigned int flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER | VIR_MIGRATE_PAUSED;
+    unsigned int flags = migrate_flags(params);
     g_autofree char *uri = g_strdup_printf("qemu+unix:///system?socket=%s", params->rpc_socket);
 
     if (!connection)
@@ -42,8 +58,6 @@ gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params
     domain = virDomainLookupByUUIDString(connection, params->uuid);
     if (!domain)
         return lpm_host_fail(error, "looking the partition up");
-    if (params->persistent)
-        flags |= VIR_MIGRATE_PERSIST_DEST | VIR_MIGRATE_UNDEFINE_SOURCE;
     gboolean ok = fill_params(params, &list, &count, error);
     if (ok && virDomainMigrateToURI3(domain, uri, list, (unsigned int)count, flags) < 0)
         ok = lpm_host_fail(error, "libvirt's migration");
@@ -70,8 +84,13 @@ gboolean lpm_host_job(struct lpm_host *host, const char *uuid, struct lpm_job *j
         return FALSE;
     if (!domain)
         return TRUE;
-    if (virDomainGetJobStats(domain, &type, &list, &count, 0) < 0)
+    if (virDomainGetJobStats(domain, &type, &list, &count, 0) < 0) {
+        /* What libvirt says of the target's end of a migration: there is a job, without figures. */
+        job->active = virGetLastErrorCode() == VIR_ERR_OPERATION_UNSUPPORTED;
+        if (job->active)
+            return TRUE;
         return lpm_host_fail(error, "asking the job's progress");
+    }
     job->active = type != VIR_DOMAIN_JOB_NONE;
     job->memory_total = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_TOTAL);
     job->memory_done = stat_value(list, count, VIR_DOMAIN_JOB_MEMORY_PROCESSED);
@@ -108,6 +127,47 @@ gboolean lpm_host_set_max_suspend(struct lpm_host *host, const char *uuid, guint
         return FALSE;
     if (virDomainMigrateSetMaxDowntime(domain, milliseconds, 0) < 0)
         return lpm_host_fail(error, "setting the longest suspension");
+    return TRUE;
+}
+
+gboolean lpm_host_start_post_copy(struct lpm_host *host, const char *uuid, GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainMigrateStartPostCopy(domain, 0) < 0)
+        return lpm_host_fail(error, "going over to post-copy");
+    return TRUE;
+}
+
+gboolean lpm_host_autostart(struct lpm_host *host, const char *uuid, gboolean *autostart,
+                            GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+    int value = 0;
+
+    *autostart = FALSE;
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainIsPersistent(domain) == 1 && virDomainGetAutostart(domain, &value) < 0)
+        return lpm_host_fail(error, "asking for the partition's autostart");
+    *autostart = value != 0;
+    return TRUE;
+}
+
+gboolean lpm_host_set_autostart(struct lpm_host *host, const char *uuid, gboolean autostart,
+                                GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!find_existing(host, uuid, &connection, &domain, error))
+        return FALSE;
+    if (virDomainSetAutostart(domain, autostart) < 0)
+        return lpm_host_fail(error, "setting the partition's autostart");
     return TRUE;
 }
 

@@ -203,8 +203,24 @@ static enum lpm_partition_state paused_state(int reason)
         return LPM_PARTITION_MIGRATING;
     case VIR_DOMAIN_PAUSED_USER:
         return LPM_PARTITION_LOADED;
+    case VIR_DOMAIN_PAUSED_POSTCOPY:
+        return LPM_PARTITION_POST_COPY;
+    case VIR_DOMAIN_PAUSED_POSTCOPY_FAILED:
+        return LPM_PARTITION_POST_COPY_FAILED;
     default:
         return LPM_PARTITION_PAUSED;
+    }
+}
+
+static enum lpm_partition_state running_state(int reason)
+{
+    switch (reason) {
+    case VIR_DOMAIN_RUNNING_POSTCOPY:
+        return LPM_PARTITION_POST_COPY;
+    case VIR_DOMAIN_RUNNING_POSTCOPY_FAILED:
+        return LPM_PARTITION_POST_COPY_FAILED;
+    default:
+        return LPM_PARTITION_RUNNING;
     }
 }
 
@@ -226,7 +242,7 @@ gboolean lpm_host_state(struct lpm_host *host, const char *uuid, enum lpm_partit
     switch (value) {
     case VIR_DOMAIN_RUNNING:
     case VIR_DOMAIN_BLOCKED:
-        *state = LPM_PARTITION_RUNNING;
+        *state = running_state(reason);
         break;
     case VIR_DOMAIN_SHUTOFF:
         *state = LPM_PARTITION_DEFINED;
@@ -248,6 +264,8 @@ const char *lpm_partition_state_name(enum lpm_partition_state state)
         [LPM_PARTITION_RUNNING] = "running",
         [LPM_PARTITION_MIGRATING] = "paused (migrating)",
         [LPM_PARTITION_LOADED] = "paused (loaded or by a user)",
+        [LPM_PARTITION_POST_COPY] = "in post-copy",
+        [LPM_PARTITION_POST_COPY_FAILED] = "in a post-copy whose connection broke",
         [LPM_PARTITION_PAUSED] = "paused",
         [LPM_PARTITION_OTHER] = "neither running nor paused",
     };

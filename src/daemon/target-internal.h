@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* What the files of the target's side share. */
+#ifndef LPM_DAEMON_TARGET_INTERNAL_H
+#define LPM_DAEMON_TARGET_INTERNAL_H
+
+#include "daemon/migration.h"
+
+#define LPM_TARGET_QUIT_TIMEOUT_MS 2000
+
+/* ---- target-means.c ---- */
+
+/* Starts the mover of the migration's session. `backlog` in bytes, as the source bounds it.
+ * `whole`: the stream begins with this mover, and does not go on with a post-copy. */
+gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboolean whole,
+                                GError **error);
+/* Connections of the source's mover are let in. */
+void lpm_target_open_door(LpmMigration *migration);
+/* Everything of this migration but the partition itself goes. */
+void lpm_target_drop_means(LpmMigration *migration);
+/* What a restarted lpmd needs, for the journal: never the key. A new reference. */
+json_t *lpm_target_parameters(const LpmMigration *migration);
+
+/* ---- target.c ---- */
+
+/* The copy's QEMU ended: this host tells so from now on, whoever asks, and keeps nothing of it.
+ * With `act` held. A journal that refuses leaves it for the next word. */
+void lpm_target_end_without_copy(LpmMigration *migration, const GError *failure);
+
+/* ---- target-post-copy.c ---- */
+
+/* Looks whether a copy that was started in post-copy still runs. */
+void lpm_target_look_after_switch(LpmMigration *migration);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/* What the target's side needs to receive a partition: its mover, and the door for the source's. */
+#include "base/error.h"
+#include "daemon/data-port.h"
+#include "daemon/target-internal.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* A connection of the source's mover arrived on the data port. */
+static void on_data_connection(int fd, const char *from, void *user)
+{
+    LpmMigration *migration = user;
+    g_autoptr(GError) error = NULL;
+
+    lpm_migration_log(migration, LPM_LOG_DEBUG, "link", "the source's mover connects from %s",
+                      from);
+    g_mutex_lock(&migration->lock);
+    struct lpm_mover *mover = migration->mover;
+    g_mutex_unlock(&migration->lock);
+    if (mover) {
+        if (!lpm_mover_send_link(lpm_mover_lock(mover), TRUE, fd, &error))
+            lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
+        lpm_mover_unlock(mover);
+    }
+    close(fd);
+}
+
+static void release_migration(gpointer migration)
+{
+    lpm_migration_unref(migration);
+}
+
+void lpm_target_open_door(LpmMigration *migration)
+{
+    lpm_data_port_register(migration->daemon->data_port, migration->session, on_data_connection,
+                           lpm_migration_ref(migration), release_migration);
+}
+
+gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboolean whole,
+                                GError **error)
+{
+    const LpmConfig *config = migration->daemon->config;
+    gboolean may_switch = whole && migration->post_copy != LPM_POST_COPY_NEVER;
+    LpmMoverStart start = {.side = LPM_SIDE_TARGET,
+                           .backlog_bytes = backlog,
+                           .compression = config->compression,
+                           .compression_level = config->compression_level,
+                           .finish_by_outcome = may_switch,
+                           .gate_run = may_switch,
+                           .migration = migration->id,
+                           .partition = migration->partition};
+    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_TARGET,
+                                              lpm_migration_on_mover_event, migration, error);
+
+    if (!mover)
+        return FALSE;
+    lpm_migration_set_mover(migration, mover);
+    memcpy(start.session, migration->session, sizeof(start.session));
+    memcpy(start.psk, migration->psk, sizeof(start.psk));
+    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
+    lpm_mover_unlock(mover);
+    explicit_bzero(&start, sizeof(start));
+    return ok;
+}
+
+void lpm_target_drop_means(LpmMigration *migration)
+{
+    lpm_data_port_unregister(migration->daemon->data_port, migration->session);
+    if (migration->mover)
+        lpm_mover_quit(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS);
+    lpm_migration_remove_folder(migration);
+}
+
+json_t *lpm_target_parameters(const LpmMigration *migration)
+{
+    g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
+
+    return json_pack("{s:s, s:b, s:b, s:s, s:I}", "session", session, "persistent",
+                     migration->persistent, "autostart", migration->autostart, "post_copy",
+                     lpm_post_copy_name(migration->post_copy), "memory_bytes",
+                     (json_int_t)migration->memory_bytes);
+}
