@@ -198,7 +198,7 @@ enum lpm_told lpm_handover_read_refusal(LpmMigration *migration, const GError *e
         return LPM_TOLD_ENDED;
     if (!g_error_matches(error, LPM_ERROR, LPM_E_MIGRATION_NOT_FOUND))
         return LPM_TOLD_NOTHING;
-    g_autofree char *decision = lpm_migration_ask_decision(migration, NULL);
+    g_autofree char *decision = lpm_migration_ask_decision(migration, NULL, NULL);
     for (gsize i = 0; i < G_N_ELEMENTS(meanings); i++) {
         if (g_strcmp0(decision, meanings[i].decision) == 0)
             return meanings[i].told;

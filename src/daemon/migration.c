@@ -206,20 +206,27 @@ gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds)
     return !lpm_migrations_closing(migration->daemon->migrations);
 }
 
-char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, GError **error)
+char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, gboolean *ended,
+                        GError **error)
 {
     g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", id);
     json_t *answer = lpm_peer_call(peers, peer, "GET", path, NULL, ASK_TIMEOUT_S, NULL, error);
     char *decision = g_strdup(json_string_value(json_object_get(answer, "decision")));
+    const char *state_name = json_string_value(json_object_get(answer, "state"));
+    enum lpm_state state;
+
+    if (ended)
+        *ended = state_name && lpm_state_from_name(state_name, &state) && lpm_state_is_final(state);
 
     if (answer)
         json_decref(answer);
     return decision;
 }
 
-char *lpm_migration_ask_decision(LpmMigration *migration, GError **error)
+char *lpm_migration_ask_decision(LpmMigration *migration, gboolean *ended, GError **error)
 {
-    return lpm_peer_decision(migration->daemon->peers, migration->peer, migration->id, error);
+    return lpm_peer_decision(migration->daemon->peers, migration->peer, migration->id, ended,
+                             error);
 }
 
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what)

@@ -156,9 +156,11 @@ gboolean lpm_migration_fenced(LpmMigration *migration);
 /* Waits; a change of the facts ends it early. FALSE when lpmd stops. */
 gboolean lpm_migration_pause(LpmMigration *migration, gint64 microseconds);
 /* The other host's newest decision about this migration ("none": it knows it and has not decided),
- * a new string; NULL when it does not answer or does not know it. */
-char *lpm_migration_ask_decision(LpmMigration *migration, GError **error);
-char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, GError **error);
+ * a new string; NULL when it does not answer or does not know it. *ended (or NULL): has the
+ * migration ended there? */
+char *lpm_migration_ask_decision(LpmMigration *migration, gboolean *ended, GError **error);
+char *lpm_peer_decision(struct lpm_peers *peers, const char *peer, const char *id, gboolean *ended,
+                        GError **error);
 
 /* Ends it: final state, error (borrowed, NULL) and report (stolen, NULL) in the journal; leaves the
  * registry. A journal that cannot be written is waited for, until lpmd stops. */

@@ -140,7 +140,7 @@ static gboolean judge(struct lpm_daemon *daemon, struct answer *answer, GError *
 
     if (!decided)
         return FALSE;
-    g_autofree char *there = lpm_peer_decision(daemon->peers, row->peer, row->id, &silence);
+    g_autofree char *there = lpm_peer_decision(daemon->peers, row->peer, row->id, NULL, &silence);
     if (there)
         say(answer->why, "journal of %s: %s", row->peer, there);
     else

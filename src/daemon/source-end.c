@@ -74,12 +74,27 @@ static void tell_finish(LpmMigration *migration)
     json_decref(answer);
 }
 
+/* What libvirt's call did not remove, because it or libvirtd ended before: a definition that stayed
+ * could be started here. Tried for as long as it takes. FALSE: lpmd stops. */
+static gboolean drop_definition(LpmMigration *migration)
+{
+    for (guint tries = 0;; tries++) {
+        g_autoptr(GError) error = NULL;
+
+        if (lpm_host_discard(migration->daemon->host, migration->uuid, migration->persistent,
+                             &error))
+            return TRUE;
+        if (tries % SAY_EVERY == 0)
+            lpm_migration_log(migration, LPM_LOG_WARNING, "cleaning", "%s", error->message);
+        if (!lpm_migration_pause(migration, PAUSE_US))
+            return FALSE;
+    }
+}
+
 /* The partition runs on the target. What is left of it here goes: libvirt's call removes it when
  * the reply is released; what it leaves is discarded, QEMU's process being proved ended already. */
 void lpm_source_clean(LpmMigration *migration)
 {
-    g_autoptr(GError) error = NULL;
-
     lpm_migration_enter(migration, LPM_STATE_CLEANING, NULL);
     if (migration->mover) {
         lpm_mover_send_release(lpm_mover_lock(migration->mover), NULL);
@@ -90,8 +105,8 @@ void lpm_source_clean(LpmMigration *migration)
         lpm_migration_log(migration, LPM_LOG_WARNING, "cleaning",
                           "libvirt's call does not return although its reply was released");
     drop_mover(migration);
-    if (!lpm_host_discard(migration->daemon->host, migration->uuid, migration->persistent, &error))
-        lpm_migration_log(migration, LPM_LOG_WARNING, "cleaning", "%s", error->message);
+    if (!drop_definition(migration))
+        return;
     tell_finish(migration);
     lpm_migration_end(migration, LPM_STATE_DONE, NULL, lpm_report(migration));
 }

@@ -49,7 +49,9 @@ static void post_copy(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
 
-    finish(migration, lpm_source_post_copy(migration, &error), error);
+    enum lpm_outcome outcome = lpm_source_post_copy(migration, &error);
+
+    finish(migration, outcome, error);
 }
 
 static void copy_and_hand_over(LpmMigration *migration)

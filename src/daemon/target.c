@@ -50,7 +50,8 @@ static void mark_doubt(LpmMigration *migration, const char *cause)
                       cause);
 }
 
-static void act_on(LpmMigration *migration, const char *decision)
+/* A source that knows that the partition runs here still needs the movers, until it has ended. */
+static void act_on(LpmMigration *migration, const char *decision, gboolean ended)
 {
     g_autoptr(GError) error = NULL;
     json_t *answer = NULL;
@@ -59,7 +60,7 @@ static void act_on(LpmMigration *migration, const char *decision)
         answer = lpm_target_abort(migration, "the source has given the migration up", &error);
     else if (strcmp(decision, LPM_DECIDED_COMMITTED) == 0)
         answer = lpm_target_commit(migration, &error);
-    else if (strcmp(decision, LPM_DECIDED_RUNNING) == 0)
+    else if (strcmp(decision, LPM_DECIDED_RUNNING) == 0 && ended)
         answer = lpm_target_finish(migration, &error);
     if (answer)
         json_decref(answer);
@@ -80,11 +81,12 @@ static void end_alone(LpmMigration *migration)
 static void look(LpmMigration *migration, gint64 *silent_since)
 {
     g_autoptr(GError) error = NULL;
-    g_autofree char *decision = lpm_migration_ask_decision(migration, &error);
+    gboolean ended = FALSE;
+    g_autofree char *decision = lpm_migration_ask_decision(migration, &ended, &error);
 
     if (decision) {
         *silent_since = 0;
-        act_on(migration, decision);
+        act_on(migration, decision, ended);
         return;
     }
     if (!*silent_since)
