@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright 2026 The OpenLPM authors
 
-"""`./run faults`: trials, each a migration in the lab with faults at chosen instants. Exit 0 only if
-every trial held. docs/faults.md tells what is injected and what is asserted."""
+"""`./run faults`: trials, each a migration in the lab with faults at chosen instants. Exit 0 only
+if every trial held. docs/faults.md tells what is injected and what is asserted."""
 
 import argparse
 import json

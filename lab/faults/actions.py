@@ -37,8 +37,16 @@ class Fault:
     def heal(self):
         pass
 
-    def may_end_guest(self):
+    def may_end_guest(self, _state, _instant):
+        """Whether the partition may have ended with it, applied in that state of the matrix."""
         return False
+
+
+# Where the copy on a side is not the partition: killing it may not end that.
+NOT_YET = ("validating", "preparing", "copying", "rolling-back")
+NOT_YET_POINTS = ("source.after-suspending", "source.before-committing", "source.finish-held",
+                  "target.prepared-asked")
+NO_MORE = ("decided", "cleaning", "after the end")
 
 
 class Kill(Fault):
@@ -62,8 +70,12 @@ class Kill(Fault):
         if self.what in ("lpmd", "libvirtd"):
             self.ground.start_daemon(self.what, self.where)
 
-    def may_end_guest(self):
-        return self.what == "qemu"
+    def may_end_guest(self, state, instant):
+        if self.what != "qemu":
+            return False
+        if self.side == "target":
+            return state not in NOT_YET and instant not in NOT_YET_POINTS
+        return state not in NO_MORE
 
 
 class Pause(Fault):
@@ -215,9 +227,10 @@ class Stop(Fault):
             moves = self.ground.migrations(self.where, active=True, timeout=0.5)
             if not moves:
                 return False
-            code, _ = self.ground.api(self.where, f"/v1/migrations/{moves[0]['id']}/stop", "POST",
-                                      body={}, timeout=0.5)
-            return code < 300
+            # Refused after the decision, which is an answer as well.
+            self.ground.api(self.where, f"/v1/migrations/{moves[0]['id']}/stop", "POST", body={},
+                            timeout=0.5)
+            return True
         except NoAnswer:
             return True  # asked; the answer comes when the fault point lets it
 

@@ -74,7 +74,7 @@ class Ground(Scenario):
                     os.unlink(self._image(where))
 
     def _first_move(self):
-        """The hosts measure each other's clocks once: no later migration is slower than the next."""
+        """The hosts measure each other's clocks now: no later migration is slower than another."""
         code, document = self.lpm("alpha", "migrate", PARTITION, "--to", "beta", timeout=60)
         if code != 0:
             raise LabError(f"the first migration of a new lab failed: {document.get('error')}")
@@ -171,7 +171,7 @@ class Ground(Scenario):
 
     def _qemu(self, where):
         try:
-            with open(self.path(where, f"/run/libvirt/qemu/{PARTITION}.pid"), encoding="ascii") as f:
+            with open(self.path(where, f"/run/libvirt/qemu/{PARTITION}.pid"), "rb") as f:
                 pid = int(f.read())
         except (FileNotFoundError, ValueError):
             return []

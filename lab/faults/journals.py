@@ -74,7 +74,7 @@ def timeline(ground, out):
                f"{i.step.seconds} s") for i in out.injections if i.at_us]
     lines += [(at + shift, "watch", text) for at, text in ground.observer.timeline(out.begin_us)]
     begin = out.begin_us + shift
-    return [f"{(at - begin) / 1e6:+9.3f}s {where:6} {text}" if at < 2**61 else f"{'':10} {where:6} {text}"
+    return [(f"{(at - begin) / 1e6:+9.3f}s" if at < 2**61 else " " * 10) + f" {where:6} {text}"
             for at, where, text in sorted(lines)]
 
 

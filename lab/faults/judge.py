@@ -20,7 +20,8 @@ CLEAN_S = 15  # from the migration's end until one copy runs and nothing is left
 def judge(ground, out, faults, settle_s=trial.SETTLE_S):
     """Adds what is wrong to out.failures; True when the ground can be used for another trial."""
     settled = trial.settle(ground, out, settle_s)
-    may_end = any(f.may_end_guest() and i.applied for f, i in zip(faults, out.injections))
+    may_end = any(i.applied and f.may_end_guest(i.state, i.step.instant)
+                  for f, i in zip(faults, out.injections))
     where = _facts(ground, out, may_end, settled)
     if not settled:
         return False
@@ -57,7 +58,8 @@ def _what_lpm_says(ground, out, where):
     moves = {}
     for name in ground.state["hosts"]:
         try:
-            moves[name] = next((m for m in ground.migrations(name) if m["id"] == out.migration), None)
+            moves[name] = next((m for m in ground.migrations(name)
+                                if m["id"] == out.migration), None)
             shown = {p["name"]: p["state"] for p in
                      ground.api(name, "/v1/partitions")[1]["partitions"]}
         except NoAnswer as error:

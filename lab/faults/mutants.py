@@ -3,8 +3,8 @@
 
 """Deliberate bugs that the engine must catch, each by trials that aim at it.
 
-An engine that finds nothing proves nothing; these show that it would. A mutant is a build of its own
-with -Dmutant=NAME; it is caught when a trial fails for one of the reasons that the bug leads to.
+An engine that finds nothing proves nothing; these show that it would. A mutant is a build of its
+own with -Dmutant=NAME; it is caught when a trial fails for one of the reasons that it leads to.
 """
 
 import os
@@ -45,8 +45,8 @@ TABLE = {
          Step("pause-lpmd-source", "source.finish-held", 3.0, 0.0),
          Step("pause-lpmd-target", "target.prepared-asked", 3.0, 0.0))),
     "skip-fsync": Mutant(
-        "decisions are not on the disk when they are acted on", ("untrue", "none", "wrong", "double",
-                                                                 "unsettled", "leftover"),
+        "decisions are not on the disk when they are acted on",
+        ("untrue", "none", "wrong", "double", "unsettled", "leftover"),
         (Step("kill-lpmd-source", "source.telling-commit", 0.5, 0.0),
          Step("kill-lpmd-target", "target.after-running", 0.5, 0.0),
          Step("kill-lpmd-target", "target.resuming", 0.5, 0.0),
@@ -65,8 +65,8 @@ def _build(build, name):
     if not os.path.exists(os.path.join(folder, "build.ninja")):
         steps.insert(0, ["meson", "setup", folder, TREE, "-Dfault_points=true", f"-Dmutant={name}"])
     for step in steps:
-        done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              check=False)
+        done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
         if done.returncode:
             raise LabError(f"{' '.join(step)} failed:\n{done.stdout[-2000:]}")
     return folder

@@ -31,8 +31,7 @@ ROADS = {
     "doubt-source": (("cut-control", "source.source-ended", 3.0),
                      ("kill-lpmd-target", "source.source-ended", 2.0)),
     # Only once its mover has lost the other one does the target ask, every 2 s.
-    "doubt-target": (("cut-both", "target.after-prepared", 5.0),
-                     ("unplug-target", "target.after-prepared", 9.0)),
+    "doubt-target": (("cut-both", "target.after-prepared", 5.0),),
     "ended": (("kill-qemu-target", "source.source-ended"),),
 }
 UNDECIDED = ("finish-held", "asked-prepared", "frozen", "before-ending", "after-committing",
@@ -43,6 +42,7 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
            "rolling-back", "in-doubt", "ended", "post-copy", RANDOM)
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
+BEFORE_TARGET_QEMU = ("source.after-copying", "target.after-copying")
 NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
 
 
@@ -145,6 +145,14 @@ def _instants(points, column):
     return [p for p in points if column_of(p) == column]
 
 
+def _instants_for(points, column, fault):
+    """Those of a column at which the fault finds something to be done to."""
+    found = _instants(points, column)
+    if fault.endswith("qemu-target"):
+        found = [p for p in found if p not in BEFORE_TARGET_QEMU]
+    return found
+
+
 def _cells(points, post_copy):
     used = {column_of(p) for p in points} | {RANDOM}
     if not post_copy:
@@ -186,7 +194,7 @@ def _draw(rng, seed, fault, column, points, post_copy):
     if column == RANDOM:
         steps.append(_step(rng, fault, round(rng.uniform(-EARLY_S, EXPECTED_S), 3)))
     else:
-        point = rng.choice(_instants(points, column))
+        point = rng.choice(_instants_for(points, column, fault))
         road = road_to(point)
         if road:
             steps.append(_step(rng, *rng.choice(ROADS[road])))

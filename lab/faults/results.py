@@ -96,8 +96,8 @@ def text(summary):
              f"{summary['double_runs']} double runs, {summary['lost']} with lost and "
              f"{summary['doubled']} with doubled writes, {summary['leftovers']} with leftovers; "
              f"in {summary['not_applied']} no fault came to bear"]
-    lines += [f"  {name:24} {e['trials']:4} trials, {e['applied']:4} applied, {e['failed']:3} failed"
-              for name, e in summary["by_fault"].items()]
+    lines += [f"  {name:24} {e['trials']:4} trials, {e['applied']:4} applied, "
+              f"{e['failed']:3} failed" for name, e in summary["by_fault"].items()]
     return "\n".join(lines)
 
 
@@ -136,7 +136,8 @@ def write_page(runs):
 def _page(runs):
     order = sorted(runs, key=int)
     yield ""
-    yield "| seed | trials | double runs | lost | doubled | leftovers | failed | no fault came to bear |"
+    yield ("| seed | trials | double runs | lost | doubled | leftovers | failed | "
+           "no fault came to bear |")
     yield "|---|---|---|---|---|---|---|---|"
     names = ("trials", "double_runs", "lost", "doubled", "leftovers", "failed", "not_applied")
     for seed in order:
@@ -188,10 +189,11 @@ def _plain(plain):
     yield ""
     yield "### Plain libvirt under the same faults"
     yield ""
-    yield (f"`virsh migrate --live --p2p` with libvirt {versions['libvirt']} and QEMU {versions['qemu']}, the same "
-           f"partition and observer (`python -m lab.faults.plain`, seed {plain['seed']}, {plain['trials']} trials). "
-           "Killing QEMU ends the partition here too. Named are the instants of the trials that ended badly; "
-           "`finish` is libvirt's last remote call, whose reply tells the source that the target runs.")
+    yield (f"`virsh migrate --live --p2p` with libvirt {versions['libvirt']} and QEMU "
+           f"{versions['qemu']}, the same partition and observer (`python -m lab.faults.plain`, "
+           f"seed {plain['seed']}, {plain['trials']} trials). Killing QEMU ends the partition here too. "
+           "Named are the instants of the trials that ended badly; `finish` is libvirt's last "
+           "remote call, whose reply tells the source that the target runs.")
     yield ""
     yield "| fault | trials | " + " | ".join(head for _, head in ENDS) + " | at |"
     yield "|---" * (len(ENDS) + 3) + "|"

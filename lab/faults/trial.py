@@ -4,8 +4,8 @@
 """One trial: a migration, its faults, and what came of it.
 
 Each step of the plan waits for its instant, on its own: a fault point of lpmd that is armed before
-the migration begins, or a time. What a fault began is healed by the same loop. Then everything has a
-bounded time to settle by itself, and the checks follow.
+the migration begins, or a time. What a fault began is healed by the same loop. Then everything
+has a bounded time to settle by itself, and the checks follow.
 """
 
 import dataclasses
@@ -128,7 +128,7 @@ class Trial:
         waiting.clear()
 
     def _over(self, waiting):
-        """Whether no fault point can be reached any more, nor any instant after the movers' start."""
+        """Whether no fault point can be reached any more, nor any time after the movers' start."""
         if any(not isinstance(i.step.instant, str) and self.movers_since for i, _ in waiting):
             return False
         code = self.call.poll()  # first, or the migration might begin between the two looks
@@ -227,7 +227,8 @@ def _none_active(ground):
 
 
 def _recover_all(ground, out, seconds):
-    answers = {w: ground.lpm_timed(w, "recover", "--all", timeout=15) for w in ground.state["hosts"]}
+    answers = {w: ground.lpm_timed(w, "recover", "--all", timeout=15)
+               for w in ground.state["hosts"]}
     out.notes.append(f"lpm recover --all: { {w: a[0] for w, a in answers.items()} }")
     try:
         proc.wait_until("recovery to end", lambda: _none_active(ground), seconds, 0.05)
