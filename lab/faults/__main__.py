@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from lab.faults import mutants, plan, results, workers
+from lab.faults import cuts, mutants, plan, results, workers
 from lab.proc import LabError
 
 
@@ -30,6 +30,9 @@ def parse():
     parser.add_argument("--mutant", choices=sorted(mutants.TABLE), metavar="NAME",
                         help="show that the engine catches a deliberate bug: "
                         f"{', '.join(sorted(mutants.TABLE))}; exit 0 if it does")
+    parser.add_argument("--post-copy-cuts", type=int, metavar="N",
+                        help="instead: the link fails N times in post-copy for --cut-seconds")
+    parser.add_argument("--cut-seconds", type=float, default=60, metavar="S", help="(60)")
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
     parser.add_argument("--verbose", action="store_true", help="a timeline of good trials too")
     parser.add_argument("--update", action="store_true", help="put the outcome into docs/faults.md")
@@ -59,6 +62,18 @@ def run_mutant(args):
     return 0 if answer["caught"] else 1
 
 
+def run_cuts(args):
+    def say(record, number, total):
+        print(results.line(record, number, total, args.verbose), file=sys.stderr, flush=True)
+    answer, good = cuts.run(args, say)
+    if args.update:
+        results.write_page(results.load())
+    print(json.dumps(answer) if args.json else
+          f"{answer['went_on']} of {answer['cuts']} went on by themselves; longest silences of the "
+          f"clients in s: {answer['silences_s']}")
+    return 0 if good else 1
+
+
 def interrupted(_signal, _frame):
     raise KeyboardInterrupt
 
@@ -70,6 +85,8 @@ def main():
     try:
         if args.mutant:
             return run_mutant(args)
+        if args.post_copy_cuts:
+            return run_cuts(args)
         job = workers.Job(args.build, args.name, args.only)
         plans = plan.chosen() if args.chosen else [
             p for p in (job.plan(s) for s in seeds_of(args)) if p]

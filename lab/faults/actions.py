@@ -37,7 +37,7 @@ class Fault:
     def heal(self):
         pass
 
-    def may_end_guest(self, _state, _instant):
+    def may_end_guest(self, _state, _instant, _post_copy):
         """Whether the partition may have ended with it, applied in that state of the matrix."""
         return False
 
@@ -70,9 +70,11 @@ class Kill(Fault):
         if self.what in ("lpmd", "libvirtd"):
             self.ground.start_daemon(self.what, self.where)
 
-    def may_end_guest(self, state, instant):
+    def may_end_guest(self, state, instant, post_copy):
         if self.what != "qemu":
             return False
+        if post_copy != "never" and state in ("copying", "suspending", "rolling-back"):
+            return True  # which of the two runs is not known so closely
         if self.side == "target":
             return state not in NOT_YET and instant not in NOT_YET_POINTS
         return state not in NO_MORE

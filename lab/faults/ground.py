@@ -40,8 +40,8 @@ class NoAnswer(Exception):
 class Ground(Scenario):
     """Context manager, like the scenario it is."""
 
-    def __init__(self, name, build=None, link_timeout_s=None, keep=False):
-        super().__init__(name, build=build, keep=keep, with_lpmd=False)
+    def __init__(self, name, build=None, link_timeout_s=None, rate="1gbit", keep=False):
+        super().__init__(name, build=build, rate=rate, keep=keep, with_lpmd=False)
         self.link_timeout_s = link_timeout_s
         self.ledger, self.observer, self.old_folders = None, None, []
 
@@ -63,6 +63,14 @@ class Ground(Scenario):
         return self
 
     def __exit__(self, *exception):
+        # Nothing interrupts the taking down: it is what an interrupt leads to.
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            self._take_down(*exception)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _take_down(self, *exception):
         if self.observer:
             self.observer.stop()
         super().__exit__(*exception)

@@ -10,6 +10,7 @@ then the next migration must work.
 import time
 
 from lab.faults import checker, trial
+from lab.faults.observe import now_us
 from lab.faults.ground import FINAL, PARTITION, NoAnswer, other
 from lab.proc import LabError
 
@@ -20,7 +21,7 @@ CLEAN_S = 15  # from the migration's end until one copy runs and nothing is left
 def judge(ground, out, faults, settle_s=trial.SETTLE_S):
     """Adds what is wrong to out.failures; True when the ground can be used for another trial."""
     settled = trial.settle(ground, out, settle_s)
-    may_end = any(i.applied and f.may_end_guest(i.state, i.step.instant)
+    may_end = any(i.applied and f.may_end_guest(i.state, i.step.instant, out.plan.post_copy)
                   for f, i in zip(faults, out.injections))
     where = _facts(ground, out, may_end, settled)
     if not settled:
@@ -138,6 +139,8 @@ def _clients(ground, out, may_end):
     verdict = checker.check(ground, PARTITION, ground.observer, ground.ledger, memory=True,
                             since_us=out.begin_us, settle_s=CLEAN_S)
     _writes(out, verdict)
+    if out.plan.column == "cuts":
+        out.silence_us = ground.ledger.gap_us(out.begin_us, now_us())
     if verdict.resets and not may_end:
         out.fail("clients", f"{verdict.resets} connections were reset")
     for text in verdict.leftovers + verdict.notes:

@@ -33,6 +33,8 @@ ROADS = {
     # Only once its mover has lost the other one does the target ask, every 2 s.
     "doubt-target": (("cut-both", "target.after-prepared", 5.0),),
     "ended": (("kill-qemu-target", "source.source-ended"),),
+    "resumed": (("kill-mover-target", "source.after-post-copy"),
+                ("kill-mover-source", "target.after-post-copy")),
 }
 UNDECIDED = ("finish-held", "asked-prepared", "frozen", "before-ending", "after-committing",
              "prepared-asked", "before-prepared", "after-prepared", "mover-started")
@@ -42,6 +44,7 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
            "rolling-back", "in-doubt", "ended", "post-copy", RANDOM)
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
+POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "switching", "switched")
 BEFORE_TARGET_QEMU = ("source.after-copying", "target.after-copying")
 NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
 
@@ -52,7 +55,7 @@ def column_of(point):
     what = instant.removeprefix("before-").removeprefix("after-")
     if what == "fenced":
         return None
-    if what in ("switching", "postcopy-asked"):
+    if what in POST_COPY:
         return "post-copy"
     if what in ("rolling-back", "aborted", "stopped", "failed", "telling-abort", "discarding",
                 "discarded") or (side, what) == ("source", "resuming"):
@@ -88,6 +91,8 @@ def road_to(point):
         return "rolling-back"
     if column == "in-doubt":
         return f"doubt-{side}"
+    if "resuming-post-copy" in instant:
+        return "resumed"
     return "ended" if column == "ended" else None
 
 
@@ -99,9 +104,12 @@ class Step:
     instant: object
     seconds: float  # until it is healed
     hold: float     # how long after the fault a fault point is released
+    delay: float = 0.0  # the fault comes so long after the fault point, at which nothing waits
 
     def text(self):
         at = self.instant if isinstance(self.instant, str) else f"{self.instant:+.3f}s"
+        if self.delay:
+            at += f"{self.delay:+.3f}s"
         return f"{self.fault}@{at}"
 
 

@@ -10,6 +10,7 @@ import os
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUNS = os.path.join(HERE, "results.json")
 PLAIN = os.path.join(HERE, "plain-results.json")
+CUTS = os.path.join(HERE, "cuts-results.json")
 PAGE = os.path.join(os.path.dirname(os.path.dirname(HERE)), "docs", "faults.md")
 BEGIN, END = "<!-- counts begin -->", "<!-- counts end -->"
 # What a fault met, by its fault point or by what the source's lpmd said at a random instant.
@@ -84,7 +85,7 @@ def line(record, number, total, verbose=False):
     words += "".join(f"\n    note: {n}" for n in record["notes"])
     if record["failures"]:
         words += "\n  FAILED " + "\n  FAILED ".join(f"{k}: {v}" for k, v in record["failures"])
-        if record["column"] not in ("mutant", "chosen"):
+        if record["column"] not in ("mutant", "chosen", "cuts"):
             words += f"\n  replay: ./run faults --replay {record['seed']}"
     if record["failures"] or verbose:
         words += "".join(f"\n    {entry}" for entry in record["timeline"])
@@ -145,6 +146,12 @@ def _page(runs):
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
     yield from _matrix([runs[s]["cells"] for s in order])
     yield from _points([runs[s]["points"] for s in order])
+    cuts = load(CUTS)
+    if cuts:
+        yield ""
+        yield (f"Cuts of the link for {cuts['cut_s']:g} s in post-copy (seed {cuts['seed']}): "
+               f"{cuts['went_on']} of {cuts['cuts']} went on by themselves and without a reset; the clients' longest "
+               f"silence was {min(cuts['silences_s'])} to {max(cuts['silences_s'])} s.")
     plain = load(PLAIN)
     if plain:
         yield from _plain(plain)

@@ -47,6 +47,7 @@ class Outcome:
     notes: list = dataclasses.field(default_factory=list)
     begin_us: int = 0
     seconds: float = 0.0
+    silence_us: int = None  # the clients' longest
 
     def fail(self, kind, text):
         self.failures.append((kind, text))
@@ -64,6 +65,7 @@ class Trial:
         self.faults = [actions.make(ground, s.fault, self.hosts, s.seconds) for s in what.steps]
         self.out.injections = [Injection(s) for s in what.steps]
         self.call, self.movers_since = None, 0.0
+        self.passed = {}  # steps with a delay: when their fault point was passed
 
     # ---- the loop ----
 
@@ -113,6 +115,8 @@ class Trial:
             time.sleep(0.002)
 
     def _has_come(self, step, now):
+        if step.delay:
+            return self._delay_is_over(step, now)
         if isinstance(step.instant, str):
             return self.ground.reached(self._host_of(step), step.instant)
         if step.instant < 0:
@@ -120,6 +124,12 @@ class Trial:
         if not self.movers_since and self.ground.has_movers(self.out.source):
             self.movers_since = now
         return bool(self.movers_since) and now - self.movers_since >= step.instant
+
+    def _delay_is_over(self, step, now):
+        if step not in self.passed and self.ground.reached(self._host_of(step), step.instant):
+            self.ground.disarm(self._host_of(step), step.instant)
+            self.passed[step] = now
+        return step in self.passed and now - self.passed[step] >= step.delay
 
     def _unreached(self, waiting):
         for injection, _ in waiting:
@@ -142,7 +152,7 @@ class Trial:
 
     def _inject(self, injection, fault):
         step = injection.step
-        point = step.instant if isinstance(step.instant, str) else None
+        point = step.instant if isinstance(step.instant, str) and not step.delay else None
         injection.reached = True
         injection.state = plan.column_of(point) if point else self._state()
         injection.at_us = monotonic_us()

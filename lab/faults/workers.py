@@ -30,6 +30,8 @@ ATTEMPTS = 3  # to set a lab up
 class Job:
     """What all trials of a run have in common."""
 
+    rate = "1gbit"  # of the uplinks
+
     def __init__(self, build, name, only, link_timeout_s=None, settle_s=trial.SETTLE_S):
         self.build, self.name, self.only = build, name, only
         self.link_timeout_s, self.settle_s = link_timeout_s, settle_s
@@ -68,12 +70,11 @@ def run(job, plans, labs):
                 if not any(worker.is_alive() for worker in crew):
                     raise LabError("the labs have ended before the trials were done") from None
     finally:
-        while any(worker.is_alive() for worker in crew):
-            for worker in crew:
-                if missing and worker.is_alive():
-                    os.kill(worker.pid, signal.SIGTERM)
-            crew[0].join(1)
-            crew.sort(key=lambda worker: not worker.is_alive())
+        for worker in crew:
+            if missing and worker.is_alive():
+                os.kill(worker.pid, signal.SIGTERM)
+        for worker in crew:
+            worker.join()
 
 
 def _interrupt(_signal, _frame):
@@ -111,7 +112,7 @@ def _one_lab(job, name, todo, done):
 def _set_up(job, name):
     for attempt in range(ATTEMPTS):
         try:
-            return _Entered(Ground(name, job.build, job.link_timeout_s))
+            return _Entered(Ground(name, job.build, job.link_timeout_s, job.rate))
         except LabError as error:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -130,10 +131,7 @@ class _Entered:
         return self.ground
 
     def __exit__(self, *exception):
-        # Nothing interrupts the taking down: it is what an interrupt leads to.
-        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.ground.__exit__(*exception)
-        signal.signal(signal.SIGTERM, before)
 
 
 def _one_trial(job, ground, p):
@@ -168,5 +166,5 @@ def _record(out, lines, seconds):
             "injections": [{"fault": i.step.fault, "at": i.step.text().partition("@")[2],
                             "reached": i.reached, "applied": i.applied, "state": i.state}
                            for i in out.injections],
-            "failures": out.failures, "notes": out.notes, "timeline": lines,
+            "silence_us": out.silence_us, "failures": out.failures, "notes": out.notes, "timeline": lines,
             "seconds": round(seconds, 2)}
