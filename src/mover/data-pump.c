@@ -17,7 +17,8 @@ void lpm_data_note_progress(LpmDataPump *data)
 {
     const struct lpm_stream_info *info = lpm_stream_parser_info(data->parser);
 
-    if (info->postcopy_run || info->postcopy_resumed)
+    /* A stream that resumes has an outcome only when the target's QEMU says that it goes on. */
+    if (info->postcopy_run || (info->postcopy_resumed && info->eof))
         lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
     else if (info->eof)
         lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);

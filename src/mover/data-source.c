@@ -303,6 +303,8 @@ static void note_requests(LpmDataPump *data, const LpmFrame *frame)
 
         done += lpm_return_parser_step(data->requests, frame->body + done, frame->length - done,
                                        &event);
+        if (event.type == LPM_RETURN_RESUME_ACK)
+            lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
         if (!postcopy ||
             (event.type != LPM_RETURN_REQ_PAGES_ID && event.type != LPM_RETURN_REQ_PAGES))
             continue;

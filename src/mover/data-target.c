@@ -102,12 +102,13 @@ static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *
     return LPM_DELIVERY_DONE;
 }
 
-/* Nothing more comes: without the word to run it will not be said. */
+/* Nothing more comes: without the word to run it will not be said, unless it was long ago. */
 static void stream_ended(gpointer opaque)
 {
     LpmDataPump *data = opaque;
+    gboolean resumed = lpm_stream_parser_info(data->parser)->postcopy_resumed;
 
-    lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);
+    lpm_switchover_note(data->switchover, resumed ? LPM_OUTCOME_POSTCOPY : LPM_OUTCOME_PRECOPY);
 }
 
 static gpointer run_writer(gpointer opaque)
@@ -132,6 +133,8 @@ static void note_requests(gpointer opaque, const guint8 *bytes, gsize length)
         struct lpm_return_event event;
 
         done += lpm_return_parser_step(data->requests, bytes + done, length - done, &event);
+        if (event.type == LPM_RETURN_RESUME_ACK)
+            lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
         if (meter && (event.type == LPM_RETURN_REQ_PAGES_ID || event.type == LPM_RETURN_REQ_PAGES))
             lpm_demand_meter_asked(meter, event.name[0] ? event.name : NULL, event.start,
                                    lpm_monotonic_us());

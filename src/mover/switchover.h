@@ -18,7 +18,8 @@ typedef struct lpm_switchover LpmSwitchover;
 enum lpm_outcome {
     LPM_OUTCOME_UNKNOWN,  /* the stream goes on (PRECOPY, POSTCOPY) */
     LPM_OUTCOME_PRECOPY,  /* the stream has ended, or broke, without the word to run */
-    LPM_OUTCOME_POSTCOPY, /* the word to run has come, or the stream resumes a post-copy */
+    LPM_OUTCOME_POSTCOPY, /* the word to run has come; in a stream that resumes a post-copy, QEMU
+                             on the target has acknowledged that it goes on */
 };
 
 /* What can be asked at any time. */

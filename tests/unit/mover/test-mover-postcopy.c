@@ -266,6 +266,29 @@ static void test_broken_stream_stays_paused(void **state)
     end(&trial);
 }
 
+/* A stream that resumes: Finish waits until QEMU on the target has acknowledged it, and passes as
+ * it came. */
+static void test_resumed(void **state)
+{
+    static const guint8 begin_bytes[] = {8, 0, 10, 0, 5, 4, 'r', 'a', 'm', '0', 8, 0, 9, 0, 0};
+    static const guint8 ack[] = {0, 6, 0, 4, 0, 0, 0, 1};
+    struct trial trial;
+
+    (void)state;
+    begin(&trial, "pc.stream.zst", FALSE);
+    g_byte_array_set_size(trial.stream, 0);
+    g_byte_array_append(trial.stream, begin_bytes, sizeof(begin_bytes));
+    carry(&trial, sizeof(begin_bytes), sizeof(begin_bytes));
+    call_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0);
+    assert_false(finish_came(&trial, 300));
+    assert_false(trial.target->postcopy);
+    assert_true(lpm_write_all(trial.target->program[LPM_CHANNEL_DATA], ack, sizeof(ack), NULL));
+    assert_int_equal(hear_finish(&trial, LPM_RPC_FINISH3_PARAMS, 0), FLAGS);
+    pair_until(trial.pair, &trial.source->postcopy, 10, "the source's news of post-copy");
+    pair_until(trial.pair, &trial.target->postcopy, 10, "the target's news of post-copy");
+    end(&trial);
+}
+
 /* Other procedures are never touched, and neither is a call that is too short to have flags. */
 static void test_only_finish_is_changed(void **state)
 {
@@ -433,6 +456,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_gate),
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_broken_stream_stays_paused),
+        cmocka_unit_test(test_resumed),
         cmocka_unit_test(test_only_finish_is_changed),
         cmocka_unit_test(test_requests_and_cuts),
         cmocka_unit_test(test_request_does_not_wait),
