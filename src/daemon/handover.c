@@ -301,11 +301,21 @@ static gboolean ended(LpmMigration *migration, GError **error)
                     migration->partition, migration->daemon->config->name);
 }
 
+/* Not when the copy is known to have ended while the word waited: the source has everything then
+ * and can be gone back to. */
+static gboolean can_start(LpmMigration *migration)
+{
+    enum lpm_partition_state state;
+
+    return !lpm_host_state(migration->daemon->host, migration->uuid, &state, NULL) ||
+           (state != LPM_PARTITION_ABSENT && state != LPM_PARTITION_DEFINED);
+}
+
 void lpm_handover_target_switch(LpmMigration *migration)
 {
     if (lpm_state_is_final(migration->state) ||
         lpm_migration_decided(migration, LPM_DECIDED_ABORTED) ||
-        lpm_migration_decided(migration, LPM_DECIDED_ENDED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ENDED) || !can_start(migration) ||
         !lpm_migration_decide_for_sure(migration, LPM_DECIDED_SWITCHED))
         return;
     if (!lpm_migration_enter(migration, LPM_STATE_POST_COPY, NULL))

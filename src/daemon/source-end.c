@@ -155,7 +155,10 @@ static void end_call(LpmMigration *migration, const char *cause)
     wait_call(migration, ABORT_PATIENCE_US);
 }
 
-/* One look: TRUE when nothing is left to do, because the partition runs, or is in a state that the
+/* A source that went over to post-copy when the copy was already lost cannot be gone back to: QEMU
+ * keeps it in a migration that it neither cancels nor lets `cont` end (seen with 7.2).
+ *
+ * One look: TRUE when nothing is left to do, because the partition runs, or is in a state that the
  * migration has not put it into; *runs tells whether there is a QEMU at all. */
 static gboolean source_runs(LpmMigration *migration, gboolean *runs, GError **error)
 {
@@ -167,6 +170,10 @@ static gboolean source_runs(LpmMigration *migration, gboolean *runs, GError **er
     gboolean stopped = migration->cpus == LPM_CPUS_STOPPED;
     g_mutex_unlock(&migration->lock);
     *runs = state != LPM_PARTITION_ABSENT && state != LPM_PARTITION_DEFINED;
+    if (state == LPM_PARTITION_POST_COPY || state == LPM_PARTITION_POST_COPY_FAILED) {
+        *runs = FALSE;
+        return lpm_host_discard(migration->daemon->host, migration->uuid, FALSE, error);
+    }
     if (state == LPM_PARTITION_MIGRATING || (state == LPM_PARTITION_PAUSED && stopped))
         return lpm_host_resume(migration->daemon->host, migration->uuid, error);
     return TRUE;
