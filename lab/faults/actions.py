@@ -14,7 +14,7 @@ import signal
 import time
 
 from lab import host, net, proc
-from lab.faults.ground import PARTITION, NoAnswer
+from lab.faults.ground import DAEMONS, PARTITION, NoAnswer
 from lab.state import RUN
 
 DATA, CONTROL, ISCSI = 16521, 16520, 3260
@@ -58,16 +58,16 @@ class Kill(Fault):
 
     def apply(self):
         pids = self.ground.pids(self.what, self.where, self.side)
-        for pid in pids:
-            proc.send(pid, proc.start_time(pid), signal.SIGKILL)
-        if self.what in ("lpmd", "libvirtd"):
+        if self.what in DAEMONS:
             # Gone before its fault point is released, or it would go on for a moment.
-            proc.wait_until(f"{self.what} to be gone", lambda: not self.ground.pids(
-                self.what, self.where, self.side), 10, 0.002)
+            self.ground.end_daemon(self.what, self.where, kill=True)
+        else:
+            for pid in pids:
+                proc.send(pid, proc.start_time(pid), signal.SIGKILL)
         return bool(pids)
 
     def heal(self):
-        if self.what in ("lpmd", "libvirtd"):
+        if self.what in DAEMONS:
             self.ground.start_daemon(self.what, self.where)
 
     def may_end_guest(self, state, instant, post_copy):
@@ -108,6 +108,7 @@ class Restart(Fault):
         rec = self.ground.state["hosts"][self.where]["lpmd"]
         if not proc.alive(rec):
             return False
+        self.ground.ended.add(("lpmd", self.where))
         proc.send(rec["pid"], rec["start"], signal.SIGTERM)
         return True
 

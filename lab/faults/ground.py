@@ -43,6 +43,7 @@ class Ground(Scenario):
     def __init__(self, name, build=None, link_timeout_s=None, rate="1gbit", keep=False):
         super().__init__(name, build=build, rate=rate, keep=keep, with_lpmd=False)
         self.link_timeout_s = link_timeout_s
+        self.ended, self.deaths = set(), []  # daemons that a fault ended, and that died by themselves
         self.ledger, self.observer, self.old_folders = None, None, []
 
     def __enter__(self):
@@ -220,6 +221,8 @@ class Ground(Scenario):
     def end_daemon(self, what, where, kill):
         """Ends lpmd or libvirtd; the record stays, so that it counts as dead and not as absent."""
         rec = self.state["hosts"][where][what]
+        if proc.alive(rec):
+            self.ended.add((what, where))
         if kill:
             proc.send(rec["pid"], rec["start"], signal.SIGKILL)
         proc.end(rec)
@@ -227,6 +230,9 @@ class Ground(Scenario):
     def start_daemon(self, what, where):
         if proc.alive(self.state["hosts"][where][what]):
             return
+        if (what, where) not in self.ended:
+            self.deaths.append((what, where))
+        self.ended.discard((what, where))
         {"lpmd": lpmd.begin, "libvirtd": host.begin_libvirtd}[what](self.lab, self.state, where)
 
     def dead_daemons(self):

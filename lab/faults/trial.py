@@ -65,6 +65,7 @@ class Trial:
         self.faults = [actions.make(ground, s.fault, self.hosts, s.seconds) for s in what.steps]
         self.out.injections = [Injection(s) for s in what.steps]
         self.call, self.movers_since = None, 0.0
+        self.previous = None  # the newest migration before this one, as the source knows it
         self.passed = {}  # steps with a delay: when their fault point was passed
 
     # ---- the loop ----
@@ -89,6 +90,8 @@ class Trial:
 
     def _start(self):
         options = ["--post-copy", self.plan.post_copy] if self.plan.post_copy != "never" else []
+        earlier = self.ground.migrations(self.out.source)
+        self.previous = earlier[0]["id"] if earlier else None
         self.out.begin_us = monotonic_us()
         self.began = time.monotonic()
         line = self.ground.enter(self.out.source, self.ground.program("lpm"), "migrate", PARTITION,
@@ -175,15 +178,12 @@ class Trial:
             moves = self.ground.migrations(self.out.source, timeout=0.1)
         except NoAnswer:
             return "unknown"
-        if not moves or (self.begun_before(moves[0]) and self.call.poll() is None):
+        if not moves or moves[0]["id"] == self.previous:
             return "validating"
         state = moves[0]["state"]
         if state in FINAL:
             return "after the end"
         return state
-
-    def begun_before(self, move):
-        return move["id"] == getattr(self, "previous", None)
 
     def _end_faults(self):
         """Also on an error: nothing may stay armed, cut or stopped."""
@@ -215,10 +215,11 @@ class Trial:
 
 def settle(ground, out, seconds=SETTLE_S):
     """Until no lpmd has an unfinished migration; then a bound for the sweepers. Notes failures."""
-    dead = ground.dead_daemons()
-    for what, where in dead:
-        out.fail("died", f"{what} of {where} has ended by itself")
+    for what, where in ground.dead_daemons():
         ground.start_daemon(what, where)
+    for what, where in ground.deaths:
+        out.fail("died", f"{what} of {where} has ended by itself")
+    ground.deaths.clear()
     try:
         ground.await_daemons()
         proc.wait_until("the migration to end", lambda: _none_active(ground), seconds, 0.02)

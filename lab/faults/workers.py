@@ -144,8 +144,9 @@ def _one_trial(job, ground, p):
         task = trial.Trial(ground, p, source)
         out = task.out
         task.run()
-        if not out.migration:
-            out.migration = journals.newest(ground, source)
+        if not out.migration:  # its start was not answered
+            newest = journals.newest(ground, source)
+            out.migration = newest if newest != task.previous else None
         usable = judge.judge(ground, out, task.faults, job.settle_s)
     except LabError as error:
         out.fail("engine", str(error))
