@@ -5,7 +5,8 @@
 
     check.py holds         every property holds whatever faults there are, every step is taken in
                            some run, and no run with few faults is endless
-    check.py fails NAME    with the deliberate bug NAME some property does not hold
+    check.py fails NAME    with the deliberate bug NAME some property does not hold (--faults N: with
+                           so few already)
     check.py loops NAME    with it a run with few faults is endless
 
 The last line tells the states seen. The exit code is 0 only if the outcome is the one that is
@@ -111,6 +112,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outcome", choices=["holds", "fails", "loops"])
     parser.add_argument("bug", nargs="?", help="for 'fails' and 'loops': MUTANT_... or WEAK_OATH")
+    parser.add_argument("--faults", type=int, metavar="N",
+                        help="for 'fails': at most so many; default: any number")
     parser.add_argument("--few", type=int, default=2, metavar="N",
                         help="the faults in a run for 'no run is endless'; default %(default)s")
     parser.add_argument("-D", dest="defines", action="append", default=[], metavar="NAME")
@@ -127,7 +130,8 @@ def main():
     try:
         if args.outcome == "holds":
             return holds(args.defines, args.few, args.memory)
-        return caught(args.outcome, [*args.defines, args.bug], args.few, args.memory)
+        bounds = [f"FAULTS={args.faults}"] if args.faults is not None else []
+        return caught(args.outcome, [*args.defines, *bounds, args.bug], args.few, args.memory)
     except Broken as error:
         print(error)
         return 2

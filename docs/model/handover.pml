@@ -87,7 +87,8 @@ bit t_over;
 
 /* ---- words of the source ---- */
 
-bit say_switch, ask_prepared, say_commit, say_abort, say_lost, say_finish;
+bit ask_prepared, say_commit, say_switching, say_abandon, say_abort, say_lost;
+bit say_finish;
 
 /* ---- where the programs stand ---- */
 
@@ -95,11 +96,11 @@ bit say_switch, ask_prepared, say_commit, say_abort, say_lost, say_finish;
 #define S_RECOVER 1
 #define S_COPY 2
 #define P1_SWITCHING 3
-#define P2_TELL 4
-#define P3_ASK 5
-#define P4_WAIT 6
-#define P5_BACK 7
-#define P6_LOST 8
+#define P2_WAIT 4
+#define P2_LOST 5
+#define P2_END_LOST 6
+#define P2_ENDED_LOST 7
+#define P6_ENDING 8
 #define S1_ASK 9
 #define S2_FREEZE 10
 #define S3_LOOK 11
@@ -121,18 +122,18 @@ bit say_switch, ask_prepared, say_commit, say_abort, say_lost, say_finish;
 
 #define T_DOWN 0
 #define T_WATCH 1
-#define TP1_SWITCHING 2
-#define TP2_SWITCHED 3
-#define TP3_LOST 4
-#define T2_PREPARED 5
-#define T3_COMMITTED 6
-#define T4_RESUME 7
-#define T4_RUNNING 8
-#define T_ABORT 9
-#define T_DISCARD 10
-#define T_ENDED 11
-#define T_LEAVE 12
-#define T_LEFT 13
+#define P4_SWITCHED 2
+#define T_LOST 3
+#define T2_PREPARED 4
+#define T3_COMMITTED 5
+#define T4_RESUME 6
+#define T4_RUNNING 7
+#define T_ABORT 8
+#define T_DISCARD 9
+#define T_ENDED 10
+#define T_LEAVE 11
+#define T_LEFT 12
+#define T_SWITCHING 13
 
 byte s = S_COPY, t = T_WATCH;
 bit source_off, target_off;   /* the host is off at present */
@@ -148,12 +149,11 @@ bit operator_comes;           /* to take the oath about that, when it is true */
 #define not_prepared (target_answers && (t_over || t_aborted || t_ended || target_qemu == DEAD || \
                                          !target_mover))
 #define yes_runs (target_answers && t_running)
-#define has_ended (target_answers && (t_ended || t_aborted))
+#define has_ended (target_answers && t_ended)
+#define has_aborted (target_answers && t_aborted)
 
-/* The copy has failed, or an operator wants no more of it. */
-#define way_back (s_switching -> P5_BACK : S_ABORT)
-/* There is none: what fails then is tried again. */
-#define forward (switched || s_switching && source_qemu == DEAD)
+/* Something on the way between the two QEMUs has ended. */
+#define broken (!(rpc && linked) || source_qemu == DEAD || target_qemu == DEAD)
 #define undecided (s == S_RECOVER && !s_running && !s_ended && !s_ending && !s_aborted)
 
 active proctype source_lpmd()
@@ -164,74 +164,79 @@ end:
     :: d_step { s == S_COPY && reply == HELD -> s = S1_ASK }
     :: d_step { s == S_COPY -> s = S_ABORT }
 
-    /* the switch to post-copy: promised by both before libvirt is asked for it */
+    /* lpm_source_decide_switching */
     :: d_step { s == S_COPY && source_qemu == RUNS -> s = P1_SWITCHING }
 #ifdef MUTANT_ASK_FIRST
     :: d_step { s == P1_SWITCHING && !asked -> asked = 1 }
 #endif
-    :: d_step { s == P1_SWITCHING -> s_switching = 1; s = P2_TELL }
-    :: d_step { s == P2_TELL && !say_switch -> say_switch = 1 }
-    :: d_step { s == P2_TELL && yes_switching -> s = P3_ASK }
-    :: d_step { s == P2_TELL -> s = P5_BACK }
-    :: d_step { s == P3_ASK -> asked = 1; s = P4_WAIT }
-    :: d_step { s == P4_WAIT && (switched && all_pages || !switched && reply == HELD) ->
-                s = S1_ASK }
-    :: d_step { s == P4_WAIT && !switched -> s = P5_BACK }
-    :: d_step { s == P4_WAIT && source_qemu == DEAD -> s = P6_LOST }
-    :: d_step { s == P4_WAIT && switched && (has_ended || s_fenced ||
-                                             target_answers && target_qemu == DEAD) ->
-                s = P6_LOST }
-    /* movers made anew; libvirt's POSTCOPY_RESUME */
-    :: d_step { s == P4_WAIT && switched && target_qemu == RUNS && t == T_WATCH && !all_pages &&
+    :: d_step { s == P1_SWITCHING -> s_switching = 1; s = P2_WAIT }
+    :: d_step { s == P1_SWITCHING && hit -> spend; s_switching = 1; s = S_COPY }
+
+    /* lpm_source_post_copy: ask_for_switch; look */
+    :: d_step { s == P2_WAIT && !say_switching -> say_switching = 1 }
+    :: d_step { s == P2_WAIT && yes_switching && !asked -> asked = 1 }
+    :: d_step { s == P2_WAIT && !ask_prepared -> ask_prepared = 1 }
+    :: d_step { s == P2_WAIT && (yes_prepared && t_switched || yes_runs) -> s = P6_ENDING }
+    :: d_step { s == P2_WAIT && yes_prepared && !t_switched -> s = S1_ASK }
+    :: d_step { s == P2_WAIT && has_ended -> s = P2_LOST }
+    :: d_step { s == P2_WAIT && has_aborted -> s = S_ABORT }
+    /* look_closer */
+    :: d_step { s == P2_WAIT && s_fenced && !(switched || source_qemu == DEAD) -> s = S_ABORT }
+    :: d_step { s == P2_WAIT && s_fenced && (switched || source_qemu == DEAD) -> s = P2_LOST }
+#ifdef MUTANT_LOST_TOO_SOON
+    :: d_step { s == P2_WAIT && s_fenced && source_qemu != RUNS -> s = P2_LOST }
+#endif
+    :: d_step { s == P2_WAIT && broken && !say_abandon -> say_abandon = 1 }
+#ifdef MUTANT_ABORT_UNDECIDED
+    :: d_step { s == P2_WAIT && broken && !say_abort -> say_abort = 1 }
+#endif
+#ifdef MUTANT_ABORT_UNASKED
+    :: d_step { s == P2_WAIT && broken -> s = S_ABORT }
+#endif
+    /* repair: the target has started */
+    :: d_step { s == P2_WAIT && target_answers && t_switched && source_qemu == DEAD && !say_lost ->
+                say_lost = 1 }
+    :: d_step { s == P2_WAIT && switched && target_qemu == RUNS && t == T_WATCH && !all_pages &&
                 !(linked && call) ->
                 source_mover = 1; target_mover = 1; call = 1; reply = NO_REPLY }
-    /* only with the proof that it has not switched and cannot any more */
-#ifdef MUTANT_ABORT_UNPROVED
-    :: d_step { s == P5_BACK -> s = S_ABORT }
-#else
-    :: d_step { s == P5_BACK && switched -> s = P4_WAIT }
-    :: d_step { s == P5_BACK && !switched && source_qemu != DEAD -> job = 0; s = S_ABORT }
-    :: d_step { s == P5_BACK && source_qemu == DEAD -> s = P6_LOST }
-#endif
-    /* Whether it had switched is not known, or no copy is left: the target ends its own, unless it
-     * runs and is complete. */
-    :: d_step { s == P6_LOST && !say_lost -> say_lost = 1 }
-    :: d_step { s == P6_LOST && yes_prepared && t_switched -> s = S4_DECIDE }
-    :: d_step { s == P6_LOST && (has_ended || s_fenced) -> s = S8_ENDED }
+    /* lpm_handover_source_switched, lpm_handover_source_lost */
+    :: d_step { s == P6_ENDING -> s_ending = 1; s = S5_END }
+    :: d_step { s == P2_LOST -> s_ending = 1; s = P2_END_LOST }
+    :: d_step { s == P2_END_LOST -> assert(switched || source_qemu == DEAD); source_qemu = DEAD;
+                frozen = 0; s = P2_ENDED_LOST }
+    :: d_step { s == P2_ENDED_LOST -> s_ended = 1; s = S_END_CALL }
 
     /* lpm_handover_source: ask_prepared */
     :: d_step { s == S1_ASK && !ask_prepared -> ask_prepared = 1 }
     :: d_step { s == S1_ASK && yes_prepared -> s = S2_FREEZE }
-    :: d_step { s == S1_ASK && !switched -> s = way_back } /* no, or stopped, or failed meanwhile */
+    :: d_step { s == S1_ASK -> s = S_ABORT } /* no, or stopped, or failed meanwhile */
 #ifdef MUTANT_START_OVER
     :: d_step { s == S1_ASK && !s_switching -> s = S_COPY }
 #endif
-    :: d_step { s == S1_ASK && switched && (has_ended || s_fenced) -> s = S8_ENDED }
 
     /* lpm_qemu_process_freeze; a thread did not stop in time, or there is none */
 #ifdef MUTANT_NO_FREEZE
     :: d_step { s == S2_FREEZE -> s = S3_LOOK }
 #else
     :: d_step { s == S2_FREEZE && source_qemu != DEAD -> frozen = 1; s = S3_LOOK }
-    :: d_step { s == S2_FREEZE && !switched -> s = way_back }
+    :: d_step { s == S2_FREEZE -> s = S_ABORT }
 #endif
 
     /* look_again; that the hashes differ, or a question is not answered, is the last step */
     :: d_step { s == S3_LOOK && rpc && reply == HELD && source_qemu == STANDS -> s = S4_DECIDE }
-    :: d_step { s == S3_LOOK && switched && all_pages -> s = S4_DECIDE }
-    :: d_step { s == S3_LOOK && !switched -> frozen = 0; s = way_back }
+    :: d_step { s == S3_LOOK -> frozen = 0; s = S_ABORT }
 
     /* decide_ending: the decision. A journal that cannot be written may hold it all the same. */
     :: d_step { s == S4_DECIDE -> s_ending = 1; s = S5_END }
-    :: d_step { s == S4_DECIDE && !forward && hit -> spend; s = S_ABORT }
-    :: d_step { s == S4_DECIDE && !forward && hit -> spend; s_ending = 1; s = S_ABORT }
+    :: d_step { s == S4_DECIDE && hit -> spend; s = S_ABORT }
+    :: d_step { s == S4_DECIDE && hit -> spend; s_ending = 1; s = S_ABORT }
 #ifdef MUTANT_THAW_UNDECIDED
     :: d_step { s == S4_DECIDE && hit -> spend; s_ending = 1; frozen = 0; s = S_ABORT }
 #endif
 
     /* lpm_handover_source_forward */
     :: d_step { s == S5_END -> assert(source_qemu == DEAD || !stale);
-                assert(!switched || all_pages);
+                assert(!switched || all_pages || t_ended || target_gone);
                 source_qemu = DEAD; frozen = 0; s = S6_COMMITTED }
     :: d_step { s == S6_COMMITTED -> s_committed = 1; s = S7_TELL }
     :: d_step { s == S7_TELL && !say_commit -> say_commit = 1 }
@@ -251,11 +256,14 @@ end:
     :: d_step { s == S_END_CALL -> if :: reply == HELD -> reply = REFUSED :: else -> skip fi;
                 s = S_DROP_MOVER }
     :: d_step { s == S_DROP_MOVER -> end_source_mover();
-                if :: s_ended && !s_aborted ->
-                      if :: switched -> source_qemu = DEAD :: else -> skip fi; s = S_LEAVE
-                   :: else -> s = S_RESUME fi }
+                if :: s_ended && !s_aborted -> s = S_LEAVE :: else -> s = S_RESUME fi }
+#ifdef MUTANT_KEEP_SWITCHED
+    :: d_step { s == S_RESUME && switched -> frozen = 0; s = S_TELL_ABORT }
+#endif
     :: d_step { s == S_RESUME -> frozen = 0; job = 0; cont = 0;
-                if :: source_qemu == STANDS -> source_qemu = RUNS; stale = 1 :: else -> skip fi;
+                if :: source_qemu == STANDS -> source_qemu = RUNS; stale = 1
+                   :: switched -> source_qemu = DEAD /* of no use any more */
+                   :: else -> skip fi;
                 s = S_TELL_ABORT }
     :: d_step { s == S_TELL_ABORT -> say_abort = 1; s = S_LEAVE }
     :: d_step { s == S_TELL_ABORT -> s = S_LEAVE } /* lost ten times */
@@ -268,7 +276,10 @@ end:
     :: d_step { s == S_RECOVER && s_ended && !s_running -> s = S_END_CALL }
     :: d_step { s == S_RECOVER && !s_running && !s_ended && s_ending && !s_aborted -> s = S5_END }
     :: d_step { s == S_RECOVER && s_aborted || undecided && !s_switching -> s = S_ABORT }
-    :: d_step { s == S_RECOVER && undecided && s_switching -> frozen = 0; s = P4_WAIT }
+#ifdef MUTANT_STAY_FROZEN
+    :: d_step { s == S_RECOVER && undecided && s_switching -> s = P2_WAIT }
+#endif
+    :: d_step { s == S_RECOVER && undecided && s_switching -> frozen = 0; s = P2_WAIT }
     :: d_step { s == S_RECOVER && undecided && !s_switching && rpc && source_qemu != DEAD ->
                 frozen = 0; s = S_COPY }
     od
@@ -288,32 +299,30 @@ active proctype target_lpmd()
 end:
     do
     /* lpm_target_prepared */
-    :: d_step { undone && ask_prepared && !t_prepared && complete -> t = T2_PREPARED }
+    :: d_step { undone && ask_prepared && !t_prepared && !t_fenced && complete -> t = T2_PREPARED }
 #ifdef MUTANT_RESUME_EARLY
     :: d_step { t == T2_PREPARED && target_qemu == STANDS -> target_qemu = RUNS }
 #endif
     :: d_step { t == T2_PREPARED -> t_prepared = 1; t = T_WATCH }
 
-    /* post-copy: the promise; then, when the switch has arrived, the ownership; then the run */
-    :: d_step { undone && say_switch && !t_switching && !t_prepared && target_qemu == EMPTY ->
-                t = TP1_SWITCHING }
-    :: d_step { t == TP1_SWITCHING -> t_switching = 1; t = T_WATCH }
-    :: d_step { undone && t_switching && !t_switched && switched && linked && target_qemu == EMPTY
-                -> t = TP2_SWITCHED }
-    :: d_step { t == TP2_SWITCHED -> t_switched = 1; t = T_WATCH }
+    /* agrees to post-copy: no giving up on silence from here */
+    :: d_step { undone && say_switching && !t_switching && !t_prepared -> t = T_SWITCHING }
+    :: d_step { t == T_SWITCHING -> t_switching = 1; t = T_WATCH }
+    /* lpm_target_on_run_waits, lpm_handover_target_switch */
+    :: d_step { undone && !t_switched && !t_prepared && switched && linked && target_qemu == EMPTY
+                -> t = P4_SWITCHED }
+    :: d_step { t == P4_SWITCHED -> t_switched = 1; t = T_WATCH }
     :: d_step { undone && t_switched && !gate && target_mover && target_qemu == EMPTY -> gate = 1 }
 #ifdef MUTANT_NO_GATE
     :: d_step { !gate -> gate = 1 }
 #endif
-    /* the source's QEMU is gone or useless: what runs here lacks pages, unless it is complete */
-    :: d_step { undone && !t_prepared && t_switched && complete && (say_lost || t_fenced) ->
-                t = T2_PREPARED }
-    :: d_step { undone && !t_prepared && t_switched && !complete && (say_lost || t_fenced) ->
-                t = TP3_LOST }
-    :: d_step { undone && !t_switched && !t_committed && (say_lost || t_fenced && !t_prepared) ->
-                t = T_ABORT }
-    :: d_step { t == TP3_LOST -> target_qemu = DEAD; t = T_ENDED }
+    /* lpm_target_lost, lpm_target_look_after_switch */
+    :: d_step { undone && t_switched && !t_prepared && !complete && (say_lost || t_fenced) ->
+                t = T_LOST }
+    :: d_step { t == T_LOST -> target_qemu = DEAD; t = T_ENDED }
     :: d_step { undone && t_switched && target_qemu == DEAD && !t_prepared -> t = T_ENDED }
+    /* complete_by_now */
+    :: d_step { undone && t_switched && !t_prepared && complete && t_fenced -> t = T2_PREPARED }
 
     /* lpm_target_commit: on the source's word, on its journal when asked, or on an oath */
     :: d_step { undone && !t_running && t_prepared && (say_commit || t_fenced) -> t = T3_COMMITTED }
@@ -326,21 +335,29 @@ end:
     :: d_step { t == T4_RESUME && target_qemu == STANDS -> assert(!stale); target_qemu = RUNS;
                 t = T4_RUNNING }
     :: d_step { t == T4_RESUME && target_qemu == RUNS -> t = T4_RUNNING }
-    :: d_step { t == T4_RESUME && target_qemu == DEAD -> t = T_ENDED }
+    :: d_step { t == T4_RESUME && target_qemu == DEAD && !t_switched -> t = T_ENDED }
+    :: d_step { t == T4_RESUME && target_qemu == DEAD && t_switched -> t = T4_RUNNING } /* it ran */
     :: d_step { t == T4_RUNNING -> t_running = 1; t = T_WATCH }
     :: d_step { t == T_ENDED -> t_ended = 1; t = T_LEAVE }
 
     /* lpm_target_abort, by the source's word or journal; give_up, of its own accord */
-    :: d_step { undone && !t_committed && say_abort -> t = T_ABORT }
-    :: d_step { asks_source && undone && !t_committed && s_aborted -> t = T_ABORT }
+    :: d_step { undone && !t_committed && !t_switched && say_abort -> t = T_ABORT }
+    :: d_step { undone && !t_prepared && !t_switched && say_abandon -> t = T_ABORT }
+    :: d_step { asks_source && undone && !t_committed && !t_switched && s_aborted ->
+                t = T_ABORT }
 #ifdef MUTANT_ABORT_AFTER_PREPARED
     :: d_step { undone && !t_committed -> t = T_ABORT }
 #endif
+#ifdef MUTANT_GIVE_UP_SWITCHED
+    :: d_step { undone && !t_prepared -> t = T_ABORT }
+#endif
+    :: d_step { undone && !t_prepared && !t_switching -> t = T_ABORT }
+    :: d_step { undone && !t_prepared && !t_switched && t_fenced -> t = T_ABORT }
 #ifdef MUTANT_BREAK_PROMISE
     :: d_step { undone && !t_prepared && !t_switched -> t = T_ABORT }
 #endif
-    :: d_step { undone && !t_prepared && !t_switching -> t = T_ABORT }
-    :: d_step { t == T_ABORT -> assert(!t_switched); t_aborted = 1; t = T_DISCARD }
+    :: d_step { t == T_ABORT -> assert(!t_switched); t_aborted = 1; t = T_DISCARD;
+                mishap = mishap || switched && broken }
     :: d_step { t == T_DISCARD -> target_mover = 0; target_qemu = DEAD; t = T_LEAVE }
 
     /* what the own journal has decided needs nobody's word */
@@ -350,7 +367,8 @@ end:
 
     /* lpm_target_finish */
     :: d_step { at_work && t_running && (say_finish || t_fenced) -> t = T_LEAVE }
-    :: d_step { asks_source && t_running && s_running -> t = T_LEAVE }
+    :: d_step { asks_source && t_running && s_running && s_over -> t = T_LEAVE }
+    :: d_step { at_work && t_running && s == S_DOWN -> t = T_LEAVE } /* end_alone */
     :: d_step { t == T_LEAVE -> target_mover = 0; t_over = 1; t = T_LEFT }
 
     /* after a restart: lpm_target_recover */
@@ -367,6 +385,7 @@ end:
     :: d_step { rpc && reply == RELEASED -> call = 0;
                 if :: source_qemu != DEAD -> source_qemu = DEAD; frozen = 0 :: else -> skip fi }
     :: d_step { call && (reply == REFUSED || !source_mover) -> fail_call() }
+    :: d_step { call && target_qemu == DEAD && reply == NO_REPLY -> fail_call() }
     :: d_step { cont && source_qemu == STANDS && !frozen -> source_qemu = RUNS; stale = 1; cont = 0 }
 #ifdef MUTANT_FINISH_ON_TIMEOUT
     :: d_step { reply == HELD -> reply = RELEASED }
@@ -385,7 +404,7 @@ end:
     :: d_step { source_qemu == STANDS && job && target_qemu == EMPTY && linked ->
                 target_qemu = STANDS }
     :: d_step { source_qemu == RUNS && job && asked && target_qemu == EMPTY && linked ->
-                source_qemu = SERVES }
+                source_qemu = SERVES; mishap = mishap || t_aborted && broken }
     :: d_step { switched && gate && target_qemu == EMPTY && rpc && linked -> target_qemu = RUNS }
     :: d_step { switched && target_qemu == RUNS && linked && !all_pages -> all_pages = 1 }
     :: d_step { (target_qemu == STANDS || target_qemu == RUNS && all_pages) && reply == NO_REPLY &&
@@ -405,13 +424,22 @@ end:
 #else
 #define oath (source_gone && !stale)
 #endif
-#define source_waits (s == S7_TELL || s == P4_WAIT || s == P6_LOST || s == S1_ASK && switched)
+#define source_waits (s == S7_TELL || s == P2_WAIT)
 
 active proctype operator()
 {
 end:
     do
     :: d_step { operator_comes && oath && !t_fenced && t == T_WATCH && !t_over -> t_fenced = 1 }
+    :: d_step { operator_comes && source_gone && !t_fenced && undone && !t_prepared && !t_switched ->
+                t_fenced = 1 } /* nothing that could run here */
+    /* --discard, for when it may have run there */
+    :: d_step { operator_comes && source_gone && undone && !t_committed && !t_switched && t_prepared
+                -> t = T_ABORT }
+#ifdef MUTANT_OATH_FIRST
+    :: d_step { operator_comes && source_gone && undone && !t_committed && !t_switched && t_prepared
+                -> t_fenced = 1; t = T_ABORT }
+#endif
     :: d_step { operator_comes && target_gone && !s_fenced && source_waits -> s_fenced = 1 }
     od
 }
@@ -483,16 +511,16 @@ end:
 
 /* ---- what must hold ---- */
 
-#define live_copies ((source_qemu != DEAD) + (target_qemu == STANDS || target_qemu == RUNS))
+/* On its way from a source that can no longer run it is still a copy. */
+#define under_way (switched && target_qemu == EMPTY && !t_aborted)
+#define live_copies ((source_qemu == RUNS || source_qemu == STANDS) + under_way + \
+                     (target_qemu == STANDS || target_qemu == RUNS))
 
 /* judge_source and judge_target of `lpm recover`, as far as they need nobody's word. */
-#define source_says_mine (!source_gone && \
-                          (s_aborted || s_ended || !s_running && !s_ending && !s_switching))
-#ifdef MUTANT_PROMISE_OWNS
-#define target_says_mine (!target_gone && !t_ended && (t_running || t_committed || t_switching))
-#else
+#define source_says_mine (!source_gone && (s_aborted || s_ended || \
+                          !s_running && !s_ending && (!s_switching || \
+                              target_answers && !t_switched && !t_running && !t_committed)))
 #define target_says_mine (!target_gone && !t_ended && (t_running || t_committed || t_switched))
-#endif
 
 #define two_run (source_qemu == RUNS && target_qemu == RUNS)
 #define lost (live_copies == 0 && !mishap) /* lpmd itself never destroys the last copy */
@@ -500,13 +528,11 @@ end:
 #define wrong_owner (source_says_mine && target_qemu == RUNS || \
                      target_says_mine && source_qemu == RUNS)
 
-/* A side that has not ended its migration at rest is waiting for a host that is off for good. */
-#define source_doubts (source_waits && target_gone && !s_fenced)
+/* A side that has not ended its migration at rest is waiting for a host that is off for good, and
+ * for somebody who says so. */
+#define source_doubts (source_waits && target_gone && !operator_comes)
 #define target_doubts (t == T_WATCH && (t_prepared || t_switching) && !t_committed && \
-                       source_gone && !t_fenced)
-
-/* It runs here and the journal says so; only the source's word that its side is tidy is missing. */
-#define target_lingers (t == T_WATCH && t_running && source_gone && !t_fenced)
+                       source_gone && !operator_comes)
 
 /* What must never be, and the property that it breaks. */
 #define never(what) d_step { what -> assert(!(what)) }
@@ -522,11 +548,12 @@ active proctype monitor()
     od;
     /* At rest: each side has ended, is off for good, or says that it is in doubt. */
     assert(s == S_LEFT || source_gone || source_doubts);
-    assert(t == T_LEFT || target_gone || target_doubts || target_lingers);
+    assert(t == T_LEFT || target_gone || target_doubts);
     /* Nothing but a QEMU's or a host's end leaves less than one that runs. */
     assert(mishap || source_qemu == RUNS || target_qemu == RUNS);
     /* Nothing is left over on the loser, and nobody is left frozen. */
     assert(!frozen || source_gone);
+    assert(s != S_LEFT || !switched);
     assert(!(s == S_LEFT && !s_aborted) || source_qemu == DEAD);
     assert(!(t == T_LEFT && !t_running) || target_qemu == DEAD);
     assert(s != S_LEFT || !source_mover);
