@@ -20,6 +20,9 @@
  */
 #define POSTCOPY_EXTRA (4u << 20)
 
+/* A stream that resumes a post-copy goes in its own order: so little of it may wait. */
+#define RESUMED_WINDOW (512u << 10)
+
 static gpointer run_reader(gpointer opaque)
 {
     LpmDataPump *data = opaque;
@@ -222,6 +225,8 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
     }
     if (!data->postcopy)
         lpm_data_hash(data, slot->data + hashed, slot->length - hashed);
+    if (lpm_stream_parser_info(data->parser)->postcopy_resumed)
+        lpm_session_set_limit(data->pump.session, LPM_CHANNEL_DATA, RESUMED_WINDOW);
     lpm_data_note_progress(data);
 }
 

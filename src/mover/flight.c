@@ -38,7 +38,8 @@ void lpm_flight_look(struct lpm_flight *flight, LpmSession *session, gint64 now_
         flight->limit -= flight->limit / 4;
     else if (took_us < flight->least_us + SHORT_US && flight->limited)
         flight->limit += flight->limit / 4;
-    flight->limit = CLAMP(flight->limit, LPM_FLIGHT_MIN, MAX(LPM_FLIGHT_MIN, flow.window / 2));
+    flight->limit =
+        CLAMP(flight->limit, LPM_FLIGHT_MIN, MAX(LPM_FLIGHT_MIN, flow.window - flow.window / 8));
 }
 
 gsize lpm_flight_room(struct lpm_flight *flight, LpmSession *session, gboolean urgent)

@@ -22,6 +22,7 @@ struct lpm_outbox {
     guint64 told;     /* highest number the other side said it expects, in an ACK or HELLO */
     guint64 used;     /* original bytes reserved, waiting or unacknowledged */
     guint64 extra;    /* that may be reserved beyond the window */
+    guint64 limit;    /* most that may be reserved, 0: the window */
     guint frames;     /* in the list */
     guint64 original; /* original bytes pushed, in total */
     guint64 encoded;  /* bytes of bodies pushed, in total */

@@ -213,6 +213,9 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
     while (!lpm_session_over_locked(session)) {
         guint64 window = MIN(session->config.window, session->peer_window) + outbox->extra;
 
+        if (outbox->limit)
+            window = MIN(window, outbox->limit);
+
         /* Half of the frames: the rest is for those that are cut from one reservation. */
         if (outbox->used < window && outbox->frames < LPM_CHANNEL_FRAMES_MAX / 2) {
             got = (gsize)MIN(most, window - outbox->used);
@@ -246,6 +249,13 @@ void lpm_session_set_extra(LpmSession *session, enum lpm_channel channel, guint6
     pthread_mutex_lock(&session->lock);
     session->outbox[channel].extra = bytes;
     pthread_cond_broadcast(&session->room[channel]);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void lpm_session_set_limit(LpmSession *session, enum lpm_channel channel, guint64 bytes)
+{
+    pthread_mutex_lock(&session->lock);
+    session->outbox[channel].limit = bytes;
     pthread_mutex_unlock(&session->lock);
 }
 

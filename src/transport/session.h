@@ -60,6 +60,9 @@ void lpm_session_charge(LpmSession *session, enum lpm_channel channel, gsize byt
  * more than the window is pushed and not acknowledged. */
 void lpm_session_set_extra(LpmSession *session, enum lpm_channel channel, guint64 bytes);
 
+/* From now on reserve keeps to `bytes`, if the window is larger. */
+void lpm_session_set_limit(LpmSession *session, enum lpm_channel channel, guint64 bytes);
+
 struct lpm_session_flow {
     guint64 pushed, acknowledged; /* original bytes, in total */
     guint64 window;               /* most of them under way */
