@@ -44,7 +44,8 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
            "rolling-back", "in-doubt", "ended", "post-copy", RANDOM)
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
-POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "switching", "switched")
+POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "resume-asked", "switching",
+             "switched")
 BEFORE_TARGET_QEMU = ("source.after-copying", "target.after-copying")
 NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
 
@@ -91,7 +92,7 @@ def road_to(point):
         return "rolling-back"
     if column == "in-doubt":
         return f"doubt-{side}"
-    if "resuming-post-copy" in instant:
+    if instant in ("resuming-post-copy", "resume-asked"):
         return "resumed"
     return "ended" if column == "ended" else None
 

@@ -135,6 +135,20 @@ def write_page(runs):
 
 
 def _page(runs):
+    if runs:
+        yield from _runs(runs)
+    cuts = load(CUTS)
+    if cuts:
+        yield ""
+        yield (f"Cuts of the link for {cuts['cut_s']:g} s in post-copy (seed {cuts['seed']}): "
+               f"{cuts['went_on']} of {cuts['cuts']} went on by themselves and without a "
+               f"reset; the clients' longest silence was {min(cuts['silences_s'])} to {max(cuts['silences_s'])} s.")
+    plain = load(PLAIN)
+    if plain:
+        yield from _plain(plain)
+
+
+def _runs(runs):
     order = sorted(runs, key=int)
     yield ""
     yield ("| seed | trials | double runs | lost | doubled | leftovers | failed | "
@@ -146,15 +160,6 @@ def _page(runs):
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
     yield from _matrix([runs[s]["cells"] for s in order])
     yield from _points([runs[s]["points"] for s in order])
-    cuts = load(CUTS)
-    if cuts:
-        yield ""
-        yield (f"Cuts of the link for {cuts['cut_s']:g} s in post-copy (seed {cuts['seed']}): "
-               f"{cuts['went_on']} of {cuts['cuts']} went on by themselves and without a reset; the clients' longest "
-               f"silence was {min(cuts['silences_s'])} to {max(cuts['silences_s'])} s.")
-    plain = load(PLAIN)
-    if plain:
-        yield from _plain(plain)
 
 
 def _matrix(tables):
