@@ -20,7 +20,16 @@ BOOT = bytes.fromhex(
     "009acf00ffff00000092cf001700b07c0000")
 
 ARGS = ["qemu-system-x86_64", "-accel", "tcg", "-nodefaults", "-display", "none", "-net", "none",
-        "-M", "pc", "-m", "128"]
+        "-M", "pc", "-m", "96"]
+HUGE = ["-object", "memory-backend-memfd,id=mem,size=96M,hugetlb=on,hugetlbsize=2M,share=on",
+        "-machine", "memory-backend=mem"]
+HUGE_PAGES = 96  # of 2 MiB, for two of them
+
+
+def huge_pages_free():
+    with open("/proc/meminfo", encoding="ascii") as lines:
+        return next((int(line.split()[1]) for line in lines if line.startswith("HugePages_Free")),
+                    0)
 
 
 class Qemu:

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from movers import Movers, wait_for
-from qemus import Migration
+from qemus import HUGE, HUGE_PAGES, Migration, huge_pages_free
 
 
 @pytest.fixture(name="folder")
@@ -122,3 +122,22 @@ def test_requests_overtake(migration, start):
     assert target["served"] > 20
     assert target["mean_us"] < 250000, target
     assert target["mean_us"] <= target["max_us"] and target["p99_us"] <= target["max_us"]
+
+
+def test_huge_pages(folder, start):
+    """What overtakes is a host page of 512 of the stream's, whole and in order."""
+    if huge_pages_free() < HUGE_PAGES:
+        pytest.skip(f"{HUGE_PAGES} huge pages of 2 MiB are needed: write to vm.nr_hugepages")
+    migration = Migration(folder, *HUGE)
+    try:
+        movers = start(migration, rate=16 << 20)
+        migration.begin(movers, bandwidth=1 << 20)
+        migration.switch()
+        movers.cut()
+        migration.complete()
+        source, target = movers.source.ask(), movers.target.ask()
+        assert source["demand"]["overtook"] > 3
+        assert target["demand"]["served"] > 3
+        assert source["stream_hash"] == target["stream_hash"]
+    finally:
+        migration.end()
