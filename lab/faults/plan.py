@@ -45,7 +45,11 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
 POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "resume-asked", "switching",
-             "switched")
+             "switched", "allowing-run")
+# Instants of a hand-over in which the run passes with the last page.
+PRE_COPY_ONLY = ("source.before-suspending", "source.after-suspending", "source.before-committing",
+                 "source.after-committing", "source.finish-held", "source.asked-prepared",
+                 "source.frozen")
 BEFORE_TARGET_QEMU = ("source.after-copying", "target.after-copying")
 NO_VICTIM = {"mover": ("validating", "preparing"), "qemu-target": ("validating", "preparing")}
 
@@ -209,6 +213,8 @@ def _draw(rng, seed, fault, column, points, post_copy):
             steps.append(_step(rng, *rng.choice(ROADS[road])))
         if column == "post-copy":
             mode = "now"
+        elif mode == "now" and (road or point in PRE_COPY_ONLY):
+            mode = "auto"
         steps.append(_step(rng, fault, point))
     if len(steps) == 1 and rng.random() < SECOND_FAULT:
         steps.append(_second(rng, points, steps[0]))

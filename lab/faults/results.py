@@ -131,7 +131,7 @@ def write_page(runs):
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     with open(PAGE, "w", encoding="utf-8") as f:
-        f.write(head + BEGIN + "\n" + "\n".join(_page(runs)) + "\n" + END + tail)
+        f.write(head + BEGIN + "\n" + "\n".join(_page(runs)) + "\n\n" + END + tail)
 
 
 def _page(runs):
