@@ -100,12 +100,12 @@ static gboolean put(struct run *run, const uint8_t *data, gsize length, const ui
     while (done < length) {
         gsize room = MIN(length - done, 1 + (gsize)orders[0] * 17);
         struct lpm_stream_event event;
-        gsize dropped = 0;
+        gint64 more = 0;
 
         done += lpm_stream_parser_step(run->in, data + done, room, &event);
-        if (!lpm_postcopy_put(run->postcopy, &event, &dropped, NULL))
+        if (!lpm_postcopy_put(run->postcopy, &event, &more, NULL))
             return FALSE;
-        REQUIRE(dropped <= event.length);
+        REQUIRE(more >= -(gint64)event.length && more <= LPM_POSTCOPY_COST_MIN);
         if (is_page(&event))
             run->sum_in += sum_of(&event);
         turn++;

@@ -124,12 +124,14 @@ static void begin_postcopy(LpmDataPump *data)
 static void put_event(LpmDataPump *data, const struct lpm_stream_event *event)
 {
     g_autoptr(GError) error = NULL;
-    gsize dropped = 0;
+    gint64 more = 0;
 
-    if (!lpm_postcopy_put(data->postcopy, event, &dropped, &error))
+    if (!lpm_postcopy_put(data->postcopy, event, &more, &error))
         lpm_session_fail(data->pump.session, error->code, error->message);
-    if (dropped)
-        lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, dropped);
+    if (more > 0)
+        lpm_session_charge(data->pump.session, LPM_CHANNEL_DATA, (gsize)more);
+    else if (more < 0)
+        lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, (gsize)-more);
 }
 
 static void emit(gpointer opaque, const struct lpm_stream_event *event)

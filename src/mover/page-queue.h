@@ -32,7 +32,7 @@ struct lpm_page_item {
     gint block;       /* of the pages, or -1: bytes as they are */
     guint64 offset;   /* of the host page in its block */
     gint64 wanted_us; /* when it was asked for (monotonic), 0: it was not */
-    gsize cost;       /* bytes that it took of the stream that came in */
+    gsize cost;       /* what it counts for among the bytes that wait */
     GByteArray *data; /* the bytes; of pages: records that continue (0x20), one behind the other */
     /* the queue's own */
     struct lpm_page_item *before, *after;
@@ -53,8 +53,8 @@ void lpm_page_queue_add_block(LpmPageQueue *queue, const char *name, guint64 len
 /* For tests and comparison: FALSE lets everything go in the order of the stream. */
 void lpm_page_queue_set_overtaking(LpmPageQueue *queue, gboolean overtaking);
 
-/* The next page of the stream: `content` is one page, or NULL for a page of zeros. `cost` is the
- * length of its record. */
+/* The next page of the stream: `content` is one page, or NULL for a page of zeros. `cost` is
+ * what it counts for. */
 void lpm_page_queue_put_page(LpmPageQueue *queue, guint block, guint64 offset,
                              const guint8 *content, gsize cost);
 /* Something else. */

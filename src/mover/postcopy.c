@@ -124,7 +124,7 @@ static gboolean not_understood(GError **error)
 }
 
 static gboolean put_literal(LpmPostcopy *postcopy, const struct lpm_stream_event *event,
-                            gsize *dropped, GError **error)
+                            gint64 *more, GError **error)
 {
     gboolean ends = postcopy->ends;
 
@@ -136,15 +136,15 @@ static gboolean put_literal(LpmPostcopy *postcopy, const struct lpm_stream_event
         postcopy->last = event->unit == LPM_STREAM_UNIT_LAST;
         memcpy(postcopy->head, event->data, HEAD_BYTES);
         /* The head of the END comes out again when its EOS has come. */
-        *dropped = postcopy->last ? 0 : event->length;
+        *more = postcopy->last ? 0 : -(gint64)event->length;
         return TRUE;
     case LPM_STREAM_UNIT_EOS:
-        *dropped = put_eos(postcopy, event);
+        *more = -(gint64)put_eos(postcopy, event);
         return TRUE;
     case LPM_STREAM_UNIT_FOOTER:
         if (!ends || postcopy->last)
             break;
-        *dropped = event->length;
+        *more = -(gint64)event->length;
         return TRUE;
     default:
         break;
@@ -155,24 +155,27 @@ static gboolean put_literal(LpmPostcopy *postcopy, const struct lpm_stream_event
     return TRUE;
 }
 
-gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *event,
-                          gsize *dropped, GError **error)
+gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *event, gint64 *more,
+                          GError **error)
 {
     const struct lpm_stream_info *info = lpm_stream_parser_info(postcopy->parser);
     const guint8 *content = event->data + event->header_length;
 
-    *dropped = 0;
+    *more = 0;
     if (info->degraded || info->sections != postcopy->sections)
         return not_understood(error);
     if (event->type == LPM_STREAM_NONE)
         return TRUE;
     if (event->type == LPM_STREAM_LITERAL)
-        return put_literal(postcopy, event, dropped, error);
+        return put_literal(postcopy, event, more, error);
     postcopy->ends = FALSE;
     if (!postcopy->in_pages || event->block < 0)
         return not_understood(error);
+    gsize cost = MAX(event->length, LPM_POSTCOPY_COST_MIN);
+
+    *more = (gint64)(cost - event->length);
     lpm_page_queue_put_page(postcopy->queue, (guint)event->block, event->offset,
-                            event->type == LPM_STREAM_PAGE ? content : NULL, event->length);
+                            event->type == LPM_STREAM_PAGE ? content : NULL, cost);
     return TRUE;
 }
 

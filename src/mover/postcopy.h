@@ -21,11 +21,16 @@ typedef struct lpm_postcopy LpmPostcopy;
 LpmPostcopy *lpm_postcopy_new(LpmStreamParser *parser);
 void lpm_postcopy_free(LpmPostcopy *postcopy);
 
-/* What the parser has handed out. `*dropped`: how many of its bytes will not come out again (frames
- * around pages). FALSE: it is not understood, and so the order of what follows is not known either:
- * the session must fail, which QEMU survives by a stream that resumes. */
-gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *event,
-                          gsize *dropped, GError **error);
+/* A page that waits counts as this many bytes at least: what it takes to remember a page of zeros,
+ * of which a window would hold half a million otherwise. */
+#define LPM_POSTCOPY_COST_MIN 256
+
+/* What the parser has handed out. `*more`: by how much what waits has grown beyond the event's
+ * bytes; negative for frames around pages, which are not kept. FALSE: it is not understood, and so
+ * the order of what follows is not known either: the session must fail, which QEMU survives by a
+ * stream that resumes. */
+gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *event, gint64 *more,
+                          GError **error);
 /* Nothing more comes. */
 void lpm_postcopy_end(LpmPostcopy *postcopy);
 
