@@ -47,12 +47,37 @@ static const char *const source_points[] = {"+validating",
                                             "resuming-post-copy",
                                             NULL};
 
-static const char *const target_points[] = {
-    "+preparing",     "+copying",     "+post-copy",   "+committing",  "+cleaning",  "+rolling-back",
-    "+in-doubt",      "+done",        "+failed",      "+stopped",     "+prepared",  "+committed",
-    "+running",       "+aborted",     "+switched",    "+ended",       "+fenced",    "mover-started",
-    "prepared-asked", "commit-asked", "resuming",     "resumed",      "discarding", "discarded",
-    "finish-asked",   "run-waits",    "allowing-run", "resume-asked", NULL};
+static const char *const target_points[] = {"+preparing",
+                                            "+copying",
+                                            "+post-copy",
+                                            "+committing",
+                                            "+cleaning",
+                                            "+rolling-back",
+                                            "+in-doubt",
+                                            "+done",
+                                            "+failed",
+                                            "+stopped",
+                                            "+prepared",
+                                            "+committed",
+                                            "+running",
+                                            "+aborted",
+                                            "+switching",
+                                            "+switched",
+                                            "+ended",
+                                            "+fenced",
+                                            "mover-started",
+                                            "prepared-asked",
+                                            "commit-asked",
+                                            "resuming",
+                                            "resumed",
+                                            "discarding",
+                                            "discarded",
+                                            "finish-asked",
+                                            "run-waits",
+                                            "allowing-run",
+                                            "switching-asked",
+                                            "resume-asked",
+                                            NULL};
 
 static const char *const *points_of(const char *side)
 {

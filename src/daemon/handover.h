@@ -36,6 +36,7 @@
  *
  *   source                                            target
  *   P1 journal: switching     -- no `stop` from here; only the target can tell what became of it
+ *      says "switching"                      ->   P1 journal: switching; gives up on its own no more
  *   P2 asks its QEMU to switch; it stops for good ->  P3 the word to run arrives, and waits in the
  *                                                        mover; unless told to abort before,
  *                                                     P4 journal: switched   -- the decision

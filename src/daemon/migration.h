@@ -55,8 +55,8 @@ gboolean lpm_state_is_final(enum lpm_state state);
 #define LPM_DECIDED_ENDING "ending"       /* source: its QEMU is about to be ended: no way back */
 #define LPM_DECIDED_COMMITTED "committed" /* source: its QEMU is proved ended; target: may run */
 #define LPM_DECIDED_RUNNING "running"     /* target runs (each side when it knows) */
-#define LPM_DECIDED_SWITCHING                                                                      \
-    "switching"                         /* source: asks its QEMU for post-copy; no stop any more */
+/* Source: asks for post-copy, no stop any more; target: knows it, and gives up alone no more. */
+#define LPM_DECIDED_SWITCHING "switching"
 #define LPM_DECIDED_SWITCHED "switched" /* target: starts in post-copy; it owns the partition */
 #define LPM_DECIDED_ABORTED "aborted"   /* source: the target shall never run; target: discarded */
 #define LPM_DECIDED_ENDED                                                                          \
@@ -88,6 +88,7 @@ typedef struct lpm_migration {
     guint8 session[LPM_SESSION_ID_BYTES];
     guint8 psk[LPM_SESSION_PSK_BYTES]; /* zero after a restart of lpmd: the mover has it */
     gboolean limit_set;                /* source: of the suspension, at libvirt */
+    gboolean switching_told;           /* source: the target knows that post-copy is decided */
     gboolean switch_asked;             /* source: for post-copy, of libvirt, which agreed */
     gboolean resume_call;      /* source: the next call of libvirt goes on with a post-copy */
     guint64 round, round_left; /* source: the round seen last, what it began with */
@@ -241,6 +242,10 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error);
 json_t *lpm_target_commit(LpmMigration *migration, GError **error);
 json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error);
 json_t *lpm_target_finish(LpmMigration *migration, GError **error);
+/* Post-copy is decided on the source: from here this side does not give up by itself. */
+json_t *lpm_target_switching(LpmMigration *migration, GError **error);
+/* As lpm_target_abort unless the copy is complete or was started: {aborted, switched}. */
+json_t *lpm_target_abandon(LpmMigration *migration, GError **error);
 /* In post-copy: a new pair of movers, whose session `body` names, takes the place of a lost one. */
 json_t *lpm_target_resume(LpmMigration *migration, const json_t *body, GError **error);
 /* In post-copy: the source's QEMU is gone. Unless the copy here is complete it is worth nothing and

@@ -253,6 +253,20 @@ static json_t *peer_resume(struct lpm_request *request, GError **error)
     return migration ? lpm_target_resume(migration, request->body, error) : NULL;
 }
 
+static json_t *peer_switching(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_switching(migration, error) : NULL;
+}
+
+static json_t *peer_abandon(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+
+    return migration ? lpm_target_abandon(migration, error) : NULL;
+}
+
 static json_t *peer_lost(struct lpm_request *request, GError **error)
 {
     g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
@@ -318,6 +332,8 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_finish},
         {"POST", "/v1/peer/migrations/{id}/resume", LPM_SCOPE_PEER,
          "session:s psk:s backlog_bytes:i", NULL, peer_resume},
+        {"POST", "/v1/peer/migrations/{id}/switching", LPM_SCOPE_PEER, NULL, NULL, peer_switching},
+        {"POST", "/v1/peer/migrations/{id}/abandon", LPM_SCOPE_PEER, NULL, NULL, peer_abandon},
         {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_lost},
         {NULL, NULL, LPM_SCOPE_LOCAL, NULL, NULL, NULL},
     };

@@ -42,7 +42,7 @@ void lpm_source_call_libvirt(LpmMigration *migration)
 }
 
 /* Libvirt's view of the progress; the first time, the limit of the suspension is set as well. */
-void lpm_source_note_progress(LpmMigration *migration)
+static void note_progress(LpmMigration *migration)
 {
     struct lpm_job job;
     g_autoptr(GError) error = NULL;
@@ -60,6 +60,21 @@ void lpm_source_note_progress(LpmMigration *migration)
         double percent = 100.0 * (1.0 - (double)job.memory_left / (double)job.memory_total);
         /* Pages written again make more to do, yet an operator's bar does not run backwards. */
         migration->percent = CLAMP(percent, migration->percent, 99.0);
+    }
+}
+
+static gboolean progress_is_over(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    return migration->state != LPM_STATE_COPYING && migration->state != LPM_STATE_POST_COPY;
+}
+
+void lpm_source_watch_progress(LpmMigration *migration)
+{
+    while (!progress_is_over(migration) && !lpm_migrations_closing(migration->daemon->migrations)) {
+        note_progress(migration);
+        g_usleep(TICK_US);
     }
 }
 
@@ -127,7 +142,6 @@ static gboolean tick(LpmMigration *migration, enum lpm_copy_end *end, GError **e
     *end = LPM_COPY_FAILED;
     if (link_gone_too_long(migration, error))
         return FALSE;
-    lpm_source_note_progress(migration);
     *end = LPM_COPY_SWITCHING;
     return !lpm_source_wants_post_copy(migration) || !lpm_source_decide_switching(migration, NULL);
 }
@@ -136,6 +150,7 @@ enum lpm_copy_end lpm_source_copy(LpmMigration *migration, GError **error)
 {
     enum lpm_copy_end end = LPM_COPY_FAILED;
 
+    lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_watch_progress);
     for (;;) {
         switch (lpm_source_wait_copying(migration)) {
         case LPM_WAKE_HELD:

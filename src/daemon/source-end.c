@@ -9,7 +9,6 @@
 #include "daemon/source-internal.h"
 
 #define ABORT_PATIENCE_US (5 * G_USEC_PER_SEC)
-#define QUIT_TIMEOUT_MS 2000
 #define TELL_ABORT_TRIES 10
 #define PAUSE_US 500000 /* between two attempts at the same */
 #define SAY_EVERY 20    /* of them, one is logged */
@@ -40,18 +39,24 @@ gboolean lpm_source_end_call_thread(LpmMigration *migration, gint64 limit_us)
     return TRUE;
 }
 
-/* The mover's last figures and its end; then the sockets. */
+/* The mover's last figures, and its end. May be repeated. */
+static void quit_mover(LpmMigration *migration)
+{
+    if (!migration->mover) {
+        lpm_mover_dismiss(migration->daemon->config, migration->id, LPM_SIDE_SOURCE);
+        return;
+    }
+    json_t *stats = lpm_mover_ask_stats(migration->mover, LPM_SOURCE_QUIT_TIMEOUT_MS, NULL);
+    if (stats) {
+        g_clear_pointer(&migration->source_stats, json_decref);
+        migration->source_stats = stats;
+    }
+    lpm_mover_quit(migration->mover, LPM_SOURCE_QUIT_TIMEOUT_MS);
+}
+
 static void drop_mover(LpmMigration *migration)
 {
-    if (migration->mover) {
-        json_t *stats = lpm_mover_ask_stats(migration->mover, QUIT_TIMEOUT_MS, NULL);
-
-        if (stats) {
-            g_clear_pointer(&migration->source_stats, json_decref);
-            migration->source_stats = stats;
-        }
-        lpm_mover_quit(migration->mover, QUIT_TIMEOUT_MS);
-    }
+    quit_mover(migration);
     lpm_migration_remove_folder(migration);
     lpm_source_end_call_thread(migration, G_MAXINT32);
 }
@@ -141,18 +146,27 @@ static gboolean tell_abort(LpmMigration *migration, const char *cause)
     return told;
 }
 
-/* Libvirt's call is made to fail: by an error instead of the held reply, by aborting its job, and
- * last by closing its sockets. Each is harmless where it is not needed. */
+/* Libvirt's call is made to fail: by an error instead of the held reply; before there is one, by
+ * closing its sockets, since a QEMU that writes to a mover that does not read holds up libvirt; and
+ * last by aborting its job. Each is harmless where it is not needed. */
 static void end_call(LpmMigration *migration, const char *cause)
 {
-    if (migration->mover) {
+    g_mutex_lock(&migration->lock);
+    gboolean held = migration->finish_held;
+    g_mutex_unlock(&migration->lock);
+
+    if (!held)
+        quit_mover(migration);
+    else if (migration->mover) {
         lpm_mover_send_fail_finish(lpm_mover_lock(migration->mover), cause, NULL);
         lpm_mover_unlock(migration->mover);
     }
-    if (!migration->call_thread && !migration->recovered)
+    if (migration->call_thread && wait_call(migration, ABORT_PATIENCE_US))
         return;
-    lpm_host_abort(migration->daemon->host, migration->uuid, NULL);
-    wait_call(migration, ABORT_PATIENCE_US);
+    if (migration->call_thread || migration->recovered) {
+        lpm_host_abort(migration->daemon->host, migration->uuid, NULL);
+        wait_call(migration, ABORT_PATIENCE_US);
+    }
 }
 
 /* A source that went over to post-copy when the copy was already lost cannot be gone back to: QEMU

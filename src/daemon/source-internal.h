@@ -51,14 +51,16 @@ enum lpm_wake {
     LPM_WAKE_TICK,
 };
 enum lpm_wake lpm_source_wait_copying(LpmMigration *migration);
-/* Libvirt's view of the progress becomes the migration's. */
-void lpm_source_note_progress(LpmMigration *migration);
+/* Makes libvirt's view of the progress the migration's while it copies. For a thread of its own: at
+ * the end of the copy QEMU writes with its monitor held, and a link that is gone then holds up
+ * whoever asks libvirt, for as long as it is gone. */
+void lpm_source_watch_progress(LpmMigration *migration);
 /* Sets *error to why the copy ended without being complete. */
 void lpm_source_copy_failed(LpmMigration *migration, GError **error);
 
 /* ---- source-post-copy.c ---- */
 
-/* Is it time (R3.4)? To be asked after each lpm_source_note_progress. */
+/* Is it time (R3.4)? Of what lpm_source_watch_progress saw last. */
 gboolean lpm_source_wants_post_copy(LpmMigration *migration);
 /* P1 of handover.h. FALSE, with nothing decided, when an operator has stopped it. */
 gboolean lpm_source_decide_switching(LpmMigration *migration, GError **error);

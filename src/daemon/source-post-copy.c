@@ -72,12 +72,30 @@ gboolean lpm_source_decide_switching(LpmMigration *migration, GError **error)
     return FALSE;
 }
 
+/* The target must know first: from then on it does not give up by itself, which would leave a
+ * source that cannot be gone back to. While the link is gone nothing is lost by waiting. */
+static gboolean told_switching(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *answer;
+
+    if (migration->switching_told)
+        return TRUE;
+    answer = lpm_handover_say(migration, "switching", &error);
+    if (!answer) {
+        lpm_migration_log(migration, LPM_LOG_INFO, "post-copy", "not yet: %s", error->message);
+        return FALSE;
+    }
+    json_decref(answer);
+    return migration->switching_told = TRUE;
+}
+
 /* Asked again until it is so: libvirt refuses while it begins or ends the job. */
 static void ask_for_switch(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
 
-    if (migration->switch_asked)
+    if (migration->switch_asked || !told_switching(migration))
         return;
     migration->switch_asked =
         lpm_host_start_post_copy(migration->daemon->host, migration->uuid, &error);
@@ -219,11 +237,16 @@ static enum verdict repair(LpmMigration *migration, enum lpm_partition_state sta
 static enum verdict without_target(LpmMigration *migration, enum lpm_partition_state state,
                                    enum lpm_outcome *outcome, GError **error)
 {
-    if (state == LPM_PARTITION_RUNNING) {
+    switch (state) {
+    case LPM_PARTITION_POST_COPY:
+    case LPM_PARTITION_POST_COPY_FAILED:
+    case LPM_PARTITION_ABSENT:
+    case LPM_PARTITION_DEFINED:
+        *outcome = lpm_handover_source_lost(migration);
+        break;
+    default: /* whole, whether it runs or has converged and stands still */
         lpm_fail(error, LPM_E_PEER_UNREACHABLE, "%s is fenced", migration->peer);
         *outcome = LPM_OUTCOME_KEPT;
-    } else {
-        *outcome = lpm_handover_source_lost(migration);
     }
     return OVER;
 }
@@ -241,18 +264,23 @@ static enum verdict look_closer(LpmMigration *migration, enum lpm_outcome *outco
         return without_target(migration, state, outcome, error);
     if (!is_broken(migration, state) && !own_qemu_gone(migration))
         return GO_ON;
-    json_t *answer = lpm_handover_say(migration, "abort", &reason);
-    if (answer) {
-        json_decref(answer);
+    /* A question and not the order: one that comes late, after another way was taken, must not end
+     * a copy that is complete. */
+    json_t *answer = lpm_handover_say(migration, "abandon", &reason);
+    if (!answer) {
+        lpm_migration_log(migration, LPM_LOG_WARNING, "post-copy",
+                          "whether the target has started is not known: %s", reason->message);
+        return GO_ON;
+    }
+    gboolean aborted = json_is_true(json_object_get(answer, "aborted"));
+    gboolean switched = json_is_true(json_object_get(answer, "switched"));
+    json_decref(answer);
+    if (aborted) {
         lpm_source_copy_failed(migration, error);
         *outcome = LPM_OUTCOME_KEPT;
         return OVER;
     }
-    if (g_error_matches(reason, LPM_ERROR, LPM_E_PAST_DECISION))
-        return repair(migration, state, outcome);
-    lpm_migration_log(migration, LPM_LOG_WARNING, "post-copy",
-                      "whether the target has started is not known: %s", reason->message);
-    return GO_ON;
+    return switched ? repair(migration, state, outcome) : GO_ON;
 }
 
 /* Asks the target, and goes where its answer leads. */
@@ -311,7 +339,6 @@ enum lpm_outcome lpm_source_post_copy(LpmMigration *migration, GError **error)
             return LPM_OUTCOME_CLOSING;
         if (why == LPM_WAKE_TICK && seems_well(migration)) {
             ask_for_switch(migration);
-            lpm_source_note_progress(migration);
             continue;
         }
         if (look(migration, &outcome, error) == OVER)

@@ -169,7 +169,7 @@ static gboolean dial(LpmMigration *migration, const struct pair *pair, GError **
 }
 
 /* While there is no link the target may have given up (its mover died): it says so when asked. */
-static void ask_target(LpmMigration *migration)
+static void ask_target(LpmMigration *migration, const struct pair *pair)
 {
     g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s", migration->id);
     json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "GET", path, NULL,
@@ -184,6 +184,9 @@ static void ask_target(LpmMigration *migration)
                      given_up ? "%s gave the migration up" : "the mover on %s ended",
                      migration->peer);
         g_cond_broadcast(&migration->changed);
+        /* Its use is over, and a QEMU that waits for it to read lets nobody else work. */
+        lpm_mover_send_quit(lpm_mover_lock(pair->mover), NULL);
+        lpm_mover_unlock(pair->mover);
     }
     if (answer)
         json_decref(answer);
@@ -230,7 +233,7 @@ void lpm_source_keep_linked(LpmMigration *migration)
         gboolean in_vain = migration->link_wanted && migration->mover == pair.mover;
         g_mutex_unlock(&migration->lock);
         if (in_vain)
-            ask_target(migration);
+            ask_target(migration, &pair);
     }
 }
 

@@ -180,6 +180,10 @@ static void recover_source(LpmMigration *migration)
     if (!lpm_source_measure_clock(migration, NULL))
         migration->clock_error_us = -1; /* not known: the report says so */
     gboolean aborted = lpm_migration_decided(migration, LPM_DECIDED_ABORTED);
+    /* Frozen, perhaps, by an lpmd that died before it could decide: then libvirt gets no answers.
+     */
+    if (migration->qemu && !aborted && !lpm_migration_decided(migration, LPM_DECIDED_ENDING))
+        lpm_qemu_process_thaw(migration->qemu);
     if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
         lpm_source_clean(migration);
     } else if (lpm_migration_decided(migration, LPM_DECIDED_ENDED)) {
@@ -197,7 +201,6 @@ static void recover_source(LpmMigration *migration)
         post_copy(migration);
     } else if (mover && migration->qemu && !aborted &&
                lpm_host_job(migration->daemon->host, migration->uuid, &job, NULL) && job.active) {
-        lpm_qemu_process_thaw(migration->qemu); /* frozen, perhaps, by an lpmd that died then */
         lpm_migrations_run(migration->daemon->migrations, migration, lpm_source_keep_linked);
         copy_and_hand_over(migration);
     } else {

@@ -70,6 +70,8 @@ void lpm_target_drop_means(LpmMigration *migration)
     lpm_data_port_unregister(migration->daemon->data_port, migration->session);
     if (migration->mover)
         lpm_mover_quit(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS);
+    else
+        lpm_mover_dismiss(migration->daemon->config, migration->id, LPM_SIDE_TARGET);
     lpm_migration_remove_folder(migration);
 }
 

@@ -25,6 +25,23 @@ void lpm_target_on_run_waits(LpmMigration *migration)
     lpm_migrations_run(migration->daemon->migrations, migration, allow_run);
 }
 
+json_t *lpm_target_switching(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+
+    LPM_FAULT_POINT("target", "switching-asked");
+    if (lpm_state_is_final(migration->state) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ABORTED)) {
+        lpm_fail(error, LPM_E_NOT_PREPARED, "the migration of '%s' was given up on %s",
+                 migration->partition, migration->daemon->config->name);
+        return NULL;
+    }
+    if (!lpm_migration_decided(migration, LPM_DECIDED_SWITCHING) &&
+        !lpm_migration_decide(migration, LPM_DECIDED_SWITCHING, NULL, error))
+        return NULL;
+    return json_pack("{s:b}", "switching", TRUE);
+}
+
 static gboolean runs_incomplete(LpmMigration *migration, GError **error)
 {
     gboolean complete = TRUE;

@@ -103,13 +103,10 @@ static void look(LpmMigration *migration, gint64 *silent_since)
 /* In post-copy, for the source that cannot ask any more. */
 static gboolean complete_by_now(LpmMigration *migration)
 {
-    json_t *answer = NULL;
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
-    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
-        answer = lpm_target_prepared(migration, NULL);
-    if (answer)
-        json_decref(answer);
-    return answer != NULL;
+    return lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) &&
+           lpm_handover_target_prepared(migration, NULL);
 }
 
 /* The source is off for good, as an operator has sworn: a complete copy is the partition from now
@@ -126,7 +123,8 @@ static void act_on_fencing(LpmMigration *migration)
     else if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
         answer = lpm_target_lost(migration, "the source is fenced", &error);
     else
-        give_up(migration, "the source is fenced and the copy was not complete");
+        answer = lpm_target_abort(migration, "the source is fenced and the copy is not complete",
+                                  &error);
     if (answer)
         json_decref(answer);
     if (error)
@@ -330,6 +328,10 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
+    if (lpm_migration_fenced(migration)) { /* a late word of a source that is off */
+        lpm_fail(error, LPM_E_NOT_PREPARED, "%s is fenced", migration->peer);
+        return NULL;
+    }
     if (!lpm_handover_target_prepared(migration, error))
         return NULL;
     gboolean switched = lpm_migration_decided(migration, LPM_DECIDED_SWITCHED);
@@ -427,32 +429,52 @@ json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **er
     return discard(migration, cause, error);
 }
 
+json_t *lpm_target_abandon(LpmMigration *migration, GError **error)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+
+    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+        return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", TRUE);
+    if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+        return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", FALSE);
+    json_t *answer = discard(migration, "the way between the movers broke", error);
+    if (answer)
+        json_object_set_new(answer, "switched", json_false());
+    return answer;
+}
+
 gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
-    /* In one act with the oath, or the watching thread would take that for leave to start. */
-    if (!lpm_migration_fence(migration, error))
-        return FALSE;
     migration->keep_definition = TRUE;
+    /* `aborted` first: with the oath alone in the journal the next lpmd would start the copy. */
     json_t *answer = discard(migration, "an operator gave the copy up for the disks", error);
     if (!answer)
         return FALSE;
     json_decref(answer);
-    return TRUE;
+    return lpm_migration_fence(migration, error);
 }
 
 /* Of its own accord, without the source's word: only while it has not said "prepared", which the
  * source needs before it can decide to hand over. The look and the act are one under `act`, as is
  * the saying of that word, or the source could decide between them and the partition be lost. */
+static gboolean decided_not_alone(LpmMigration *migration, GError **error)
+{
+    static const char *const words[] = {LPM_DECIDED_PREPARED, LPM_DECIDED_SWITCHING,
+                                        LPM_DECIDED_SWITCHED};
+    gboolean found = FALSE;
+
+    for (gsize i = 0; i < G_N_ELEMENTS(words) && !found && !*error; i++)
+        found = lpm_journal_decided(migration->daemon->journal, migration->id, words[i], error);
+    return found;
+}
+
 static void give_up(LpmMigration *migration, const char *cause)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     g_autoptr(GError) error = NULL;
-    gboolean prepared = lpm_journal_decided(migration->daemon->journal, migration->id,
-                                            LPM_DECIDED_PREPARED, &error) ||
-                        (!error && lpm_journal_decided(migration->daemon->journal, migration->id,
-                                                       LPM_DECIDED_SWITCHED, &error));
+    gboolean prepared = decided_not_alone(migration, &error);
 #ifdef LPM_MUTANT_GIVE_UP_PREPARED /* breaks rule 2, for the test that must notice it */
     prepared = FALSE;
 #endif
