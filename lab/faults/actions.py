@@ -73,8 +73,9 @@ class Kill(Fault):
     def may_end_guest(self, state, instant, post_copy):
         if self.what != "qemu":
             return False
-        if post_copy != "never" and state in ("copying", "suspending", "rolling-back"):
-            return True  # which of the two runs is not known so closely
+        if post_copy != "never" and state not in ("validating", "preparing", "after the end"):
+            # Each of the two may hold a half, or be the one that runs.
+            return self.side == "target" or state != "cleaning"
         if self.side == "target":
             return state not in NOT_YET and instant not in NOT_YET_POINTS
         return state not in NO_MORE
