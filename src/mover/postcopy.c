@@ -159,7 +159,6 @@ gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *
                           GError **error)
 {
     const struct lpm_stream_info *info = lpm_stream_parser_info(postcopy->parser);
-    const guint8 *content = event->data + event->header_length;
 
     *more = 0;
     if (info->degraded || info->sections != postcopy->sections)
@@ -174,8 +173,9 @@ gboolean lpm_postcopy_put(LpmPostcopy *postcopy, const struct lpm_stream_event *
     gsize cost = MAX(event->length, LPM_POSTCOPY_COST_MIN);
 
     *more = (gint64)(cost - event->length);
-    lpm_page_queue_put_page(postcopy->queue, (guint)event->block, event->offset,
-                            event->type == LPM_STREAM_PAGE ? content : NULL, cost);
+    lpm_page_queue_put_page(
+        postcopy->queue, (guint)event->block, event->offset,
+        event->type == LPM_STREAM_PAGE ? event->data + event->header_length : NULL, cost);
     return TRUE;
 }
 
