@@ -47,9 +47,16 @@ bit all_pages; /* post-copy: the target has every page */
 bit frozen;    /* source: SIGSTOP, proved */
 bit cont;      /* source: libvirt has asked QEMU to go on; it obeys unless it is frozen */
 bit stale;     /* the source ran after its state was copied: the copy must never run */
-bit mishap;    /* a QEMU was ended by a fault, so that the partition's run may be lost */
+/* its QEMU was ended by a fault, and the partition's run with it, if it was there */
+bit source_mishap, target_mishap;
 
 #define switched (source_qemu == SERVES)
+
+/* The window that libvirt leaves: README.md, "The switch to post-copy". */
+inline both_lost(when)
+{
+    if :: when -> source_mishap = 1; target_mishap = 1 :: else -> skip fi
+}
 
 /* ---- libvirt's call and the mover that holds its reply ---- */
 
@@ -357,7 +364,7 @@ end:
     :: d_step { undone && !t_prepared && !t_switched -> t = T_ABORT }
 #endif
     :: d_step { t == T_ABORT -> assert(!t_switched); t_aborted = 1; t = T_DISCARD;
-                mishap = mishap || switched && broken }
+                both_lost(switched && broken) }
     :: d_step { t == T_DISCARD -> target_mover = 0; target_qemu = DEAD; t = T_LEAVE }
 
     /* what the own journal has decided needs nobody's word */
@@ -386,7 +393,8 @@ end:
                 if :: source_qemu != DEAD -> source_qemu = DEAD; frozen = 0 :: else -> skip fi }
     :: d_step { call && (reply == REFUSED || !source_mover) -> fail_call() }
     :: d_step { call && target_qemu == DEAD && reply == NO_REPLY -> fail_call() }
-    :: d_step { cont && source_qemu == STANDS && !frozen -> source_qemu = RUNS; stale = 1; cont = 0 }
+    :: d_step { cont && source_qemu == STANDS && !frozen ->
+                source_qemu = RUNS; stale = 1; cont = 0 }
 #ifdef MUTANT_FINISH_ON_TIMEOUT
     :: d_step { reply == HELD -> reply = RELEASED }
 #endif
@@ -404,14 +412,14 @@ end:
     :: d_step { source_qemu == STANDS && job && target_qemu == EMPTY && linked ->
                 target_qemu = STANDS }
     :: d_step { source_qemu == RUNS && job && asked && target_qemu == EMPTY && linked ->
-                source_qemu = SERVES; mishap = mishap || t_aborted && broken }
+                source_qemu = SERVES; both_lost(t_aborted && broken) }
     :: d_step { switched && gate && target_qemu == EMPTY && rpc && linked -> target_qemu = RUNS }
     :: d_step { switched && target_qemu == RUNS && linked && !all_pages -> all_pages = 1 }
     :: d_step { (target_qemu == STANDS || target_qemu == RUNS && all_pages) && reply == NO_REPLY &&
                 rpc && linked -> reply = HELD }
     /* the target's libvirt removes what did not become complete */
     :: d_step { target_qemu == EMPTY && !(rpc && linked) -> target_qemu = DEAD;
-                mishap = mishap || switched }
+                both_lost(switched) }
     od
 }
 
@@ -431,8 +439,8 @@ active proctype operator()
 end:
     do
     :: d_step { operator_comes && oath && !t_fenced && t == T_WATCH && !t_over -> t_fenced = 1 }
-    :: d_step { operator_comes && source_gone && !t_fenced && undone && !t_prepared && !t_switched ->
-                t_fenced = 1 } /* nothing that could run here */
+    :: d_step { operator_comes && source_gone && !t_fenced && undone && !t_prepared &&
+                !t_switched -> t_fenced = 1 } /* nothing that could run here */
     /* --discard, for when it may have run there */
     :: d_step { operator_comes && source_gone && undone && !t_committed && !t_switched && t_prepared
                 -> t = T_ABORT }
@@ -468,13 +476,13 @@ inline power_source_off()
 {
     crash_source_lpmd(); end_source_mover();
     source_off = 1; call = 0; cont = 0; job = 0; asked = 0; source_qemu = DEAD; frozen = 0;
-    mishap = 1
+    source_mishap = 1
 }
 
 inline power_target_off()
 {
     crash_target_lpmd();
-    target_off = 1; target_mover = 0; target_qemu = DEAD; mishap = 1
+    target_off = 1; target_mover = 0; target_qemu = DEAD; target_mishap = 1
 }
 
 active proctype fault()
@@ -490,9 +498,10 @@ end:
     :: d_step { hit && call -> spend; call = 0 }
     /* target's libvirtd */
     :: d_step { hit && target_qemu == EMPTY -> spend; target_qemu = DEAD;
-                mishap = mishap || switched }
-    :: d_step { hit && source_qemu != DEAD -> spend; source_qemu = DEAD; mishap = 1; frozen = 0 }
-    :: d_step { hit && target_qemu != DEAD -> spend; target_qemu = DEAD; mishap = 1 }
+                both_lost(switched) }
+    :: d_step { hit && source_qemu != DEAD -> spend; source_qemu = DEAD; frozen = 0;
+                source_mishap = 1 }
+    :: d_step { hit && target_qemu != DEAD -> spend; target_qemu = DEAD; target_mishap = 1 }
     :: d_step { hit && !source_off -> spend; power_source_off() }
     :: d_step { hit && !source_off -> spend; power_source_off(); source_gone = 1 }
     :: d_step { hit && !source_off -> spend; power_source_off(); source_gone = 1;
@@ -523,7 +532,8 @@ end:
 #define target_says_mine (!target_gone && !t_ended && (t_running || t_committed || t_switched))
 
 #define two_run (source_qemu == RUNS && target_qemu == RUNS)
-#define lost (live_copies == 0 && !mishap) /* lpmd itself never destroys the last copy */
+/* lpmd itself never destroys the last copy */
+#define lost (live_copies == 0 && !source_mishap && !target_mishap)
 #define two_owners (source_says_mine && target_says_mine)
 #define wrong_owner (source_says_mine && target_qemu == RUNS || \
                      target_says_mine && source_qemu == RUNS)
@@ -550,7 +560,10 @@ active proctype monitor()
     assert(s == S_LEFT || source_gone || source_doubts);
     assert(t == T_LEFT || target_gone || target_doubts);
     /* Nothing but a QEMU's or a host's end leaves less than one that runs. */
-    assert(mishap || source_qemu == RUNS || target_qemu == RUNS);
+    assert(source_mishap || target_mishap || source_qemu == RUNS || target_qemu == RUNS);
+    /* Who is named as the owner runs it, unless it was his QEMU that a fault has ended. */
+    assert(!(s == S_LEFT && s_aborted) || source_qemu == RUNS || source_mishap);
+    assert(!(t == T_LEFT && target_says_mine) || target_qemu == RUNS || target_mishap);
     /* Nothing is left over on the loser, and nobody is left frozen. */
     assert(!frozen || source_gone);
     assert(s != S_LEFT || !switched);
