@@ -63,7 +63,8 @@ def _build(build, name):
     folder = f"{build}-{name}"
     steps = [["ninja", "-C", folder] + list((PROGRAMS | WORKLOAD).values()) + [PROGRAM]]
     if not os.path.exists(os.path.join(folder, "build.ninja")):
-        steps.insert(0, ["meson", "setup", folder, TREE, "-Dfault_points=true", f"-Dmutant={name}"])
+        steps.insert(0, ["meson", "setup", folder, TREE, "-Dfault_points=true", f"-Dmutant={name}",
+                         "-Doptimization=0", "-Ddebug=false"])
     for step in steps:
         done = subprocess.run(step, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False)
