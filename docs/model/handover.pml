@@ -260,8 +260,8 @@ end:
 
     /* lpm_source_roll_back, and lpm_source_end_without_copy from end_call on */
     :: d_step { s == S_ABORT -> s_aborted = 1; s = S_END_CALL }
-    :: d_step { s == S_END_CALL -> if :: reply == HELD -> reply = REFUSED :: else -> skip fi;
-                s = S_DROP_MOVER }
+    :: d_step { s == S_END_CALL -> frozen = 0;
+                if :: reply == HELD -> reply = REFUSED :: else -> skip fi; s = S_DROP_MOVER }
     :: d_step { s == S_DROP_MOVER -> end_source_mover();
                 if :: s_ended && !s_aborted -> s = S_LEAVE :: else -> s = S_RESUME fi }
 #ifdef MUTANT_KEEP_SWITCHED
@@ -282,12 +282,13 @@ end:
     :: d_step { s == S_RECOVER && s_running -> s = S_CLEAN }
     :: d_step { s == S_RECOVER && s_ended && !s_running -> s = S_END_CALL }
     :: d_step { s == S_RECOVER && !s_running && !s_ended && s_ending && !s_aborted -> s = S5_END }
-    :: d_step { s == S_RECOVER && s_aborted || undecided && !s_switching -> s = S_ABORT }
+    :: d_step { s == S_RECOVER && s_aborted -> s = S_ABORT }
+    :: d_step { undecided && !s_switching -> frozen = 0; s = S_ABORT }
 #ifdef MUTANT_STAY_FROZEN
-    :: d_step { s == S_RECOVER && undecided && s_switching -> s = P2_WAIT }
+    :: d_step { undecided && s_switching -> s = P2_WAIT }
 #endif
-    :: d_step { s == S_RECOVER && undecided && s_switching -> frozen = 0; s = P2_WAIT }
-    :: d_step { s == S_RECOVER && undecided && !s_switching && rpc && source_qemu != DEAD ->
+    :: d_step { undecided && s_switching -> frozen = 0; s = P2_WAIT }
+    :: d_step { undecided && !s_switching && rpc && source_qemu != DEAD ->
                 frozen = 0; s = S_COPY }
     od
 }
@@ -312,8 +313,8 @@ end:
 #endif
     :: d_step { t == T2_PREPARED -> t_prepared = 1; t = T_WATCH }
 
-    /* agrees to post-copy: no giving up on silence from here */
-    :: d_step { undone && say_switching && !t_switching && !t_prepared -> t = T_SWITCHING }
+    /* lpm_target_switching: no giving up on silence from here */
+    :: d_step { undone && say_switching && !t_switching -> t = T_SWITCHING }
     :: d_step { t == T_SWITCHING -> t_switching = 1; t = T_WATCH }
     /* lpm_target_on_run_waits, lpm_handover_target_switch */
     :: d_step { undone && !t_switched && !t_prepared && switched && linked && target_qemu == EMPTY
