@@ -47,6 +47,11 @@
  * Rule 1 holds since QEMU sends the word to run after it has stopped, and refuses to be resumed.
  * Until the target has said "aborted" to it, a source that has journalled `switching` is not
  * resumed. From P4 to P7 either QEMU's end loses the partition: it is said, never papered over.
+ *
+ * The model. docs/model/handover.pml goes through all orders of these steps, with any number of
+ * faults; its labels: S1_ASK S2_FREEZE S3_LOOK S4_DECIDE S5_END S6_COMMITTED S7_TELL S8_RUNNING
+ * (S8_ENDED), T2_PREPARED T3_COMMITTED T4_RESUME T4_RUNNING, P1_SWITCHING P2_WAIT P4_SWITCHED
+ * P6_ENDING, and P2_LOST where neither copy can go on. docs/model/README.md has the rest.
  */
 /* clang-format on */
 #ifndef LPM_DAEMON_HANDOVER_H

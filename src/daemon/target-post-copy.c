@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define BREAK_LIMIT_US (10 * G_USEC_PER_SEC)
+#define START_LIMIT_US (5 * G_USEC_PER_SEC)
 #define POLL_US 20000
 
 static void allow_run(LpmMigration *migration)
@@ -56,6 +57,19 @@ static gboolean runs_incomplete(LpmMigration *migration, GError **error)
         return lpm_fail(error, LPM_E_PAST_DECISION, "partition '%s' has all of its memory on %s",
                         migration->partition, migration->daemon->config->name);
     return TRUE;
+}
+
+/* QEMU bears a broken connection only once it runs: between the word to run and that moment an end
+ * of file makes it fail. So the old mover is kept for as long as the start may take; if it does not
+ * come, libvirt's Finish was lost with the source's mover and never will. */
+static void await_start(LpmMigration *migration)
+{
+    gint64 deadline = g_get_monotonic_time() + START_LIMIT_US;
+    enum lpm_partition_state state;
+
+    while (lpm_host_state(migration->daemon->host, migration->uuid, &state, NULL) &&
+           state == LPM_PARTITION_MIGRATING && g_get_monotonic_time() < deadline)
+        g_usleep(POLL_US);
 }
 
 static gboolean take_session(LpmMigration *migration, const json_t *body, GError **error)
@@ -109,7 +123,10 @@ json_t *lpm_target_resume(LpmMigration *migration, const json_t *body, GError **
     guint64 backlog = (guint64)json_integer_value(json_object_get(body, "backlog_bytes"));
 
     LPM_FAULT_POINT("target", "resume-asked");
-    if (!runs_incomplete(migration, error) || !take_session(migration, body, error))
+    if (!runs_incomplete(migration, error))
+        return NULL;
+    await_start(migration);
+    if (!take_session(migration, body, error))
         return NULL;
     lpm_migration_remove_folder(migration);
     if (!await_break(migration, error) || !lpm_migration_make_folder(migration, error) ||

@@ -5,14 +5,18 @@
 time to boot a guest is paid once. Beside a failure stand the last lines of both lpmd's logs."""
 
 import os
+import subprocess
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, TREE)
 
 from lab import lpmd, proc  # noqa: E402
+from lab.faults import observe  # noqa: E402
 from lab.scenario import Scenario  # noqa: E402
+from lab.state import Lab  # noqa: E402
 
 LOG_LINES = 25
 
@@ -38,6 +42,18 @@ def tiny(lab, request):
     options = {"mem": 128, "append": "ledger.mem=16M"}
     lab.add_guest("tiny", **options | getattr(request.module, "GUEST", {}))
     return "tiny"
+
+
+@pytest.fixture(scope="session")
+def fault_build():
+    """A build with fault points beside the one that is tested, with what the engine needs of it."""
+    folder = Lab().build + "-faults"
+    if not os.path.exists(os.path.join(folder, "build.ninja")):
+        subprocess.run(["meson", "setup", folder, TREE, "-Dfault_points=true"], check=True,
+                       stdin=subprocess.DEVNULL)
+    programs = list((lpmd.PROGRAMS | lpmd.WORKLOAD).values()) + [observe.PROGRAM]
+    subprocess.run(["ninja", "-C", folder] + programs, check=True, stdin=subprocess.DEVNULL)
+    return folder
 
 
 @pytest.hookimpl(hookwrapper=True)

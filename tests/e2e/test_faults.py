@@ -12,24 +12,10 @@ import sys
 
 import pytest
 
-from lab import lpmd
-from lab.faults import mutants, observe, plan
-from lab.state import Lab
+from lab.faults import mutants, plan
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT_S = 400
-
-
-@pytest.fixture(scope="module")
-def fault_build():
-    """A build with fault points beside the one that is tested, with what the engine needs of it."""
-    folder = Lab().build + "-faults"
-    if not os.path.exists(os.path.join(folder, "build.ninja")):
-        subprocess.run(["meson", "setup", folder, TREE, "-Dfault_points=true"], check=True,
-                       stdin=subprocess.DEVNULL)
-    programs = list((lpmd.PROGRAMS | lpmd.WORKLOAD).values()) + [observe.PROGRAM]
-    subprocess.run(["ninja", "-C", folder] + programs, check=True, stdin=subprocess.DEVNULL)
-    return folder
 
 
 def engine(build, *arguments):
