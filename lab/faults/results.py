@@ -7,6 +7,8 @@ import collections
 import json
 import os
 
+from lab.faults import judge
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 RUNS = os.path.join(HERE, "results.json")
 PLAIN = os.path.join(HERE, "plain-results.json")
@@ -34,6 +36,9 @@ class Tally:
     def _with(self, *kinds):
         return sum(any(kind in kinds for kind, _ in r["failures"]) for r in self.records)
 
+    def _noted(self, *notes):
+        return sum(all(note in r["notes"] for note in notes) for r in self.records)
+
     def by_fault(self):
         table = collections.defaultdict(lambda: {"trials": 0, "applied": 0, "failed": 0})
         for record in self.records:
@@ -49,6 +54,9 @@ class Tally:
                 "lost": self._with("lost"), "doubled": self._with("doubled"),
                 "leftovers": self._with("leftover"),
                 "failed": sum(bool(r["failures"]) for r in self.records), "seed": self.seed,
+                # No copy left, as lpm said: QEMU was killed, or it was met in the switch to post-copy.
+                "ended": self._noted(judge.ENDED),
+                "ended_in_switch": self._noted(judge.ENDED, judge.IN_SWITCH),
                 "not_applied": sum(not any(i["applied"] for i in r["injections"])
                                    for r in self.records),
                 "by_fault": self.by_fault()}
