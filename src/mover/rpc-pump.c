@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "mover/rpc-pump.h"
 
+#include "base/error.h"
 #include "mover/rpc.h"
 #include "transport/bytes.h"
 
@@ -187,6 +188,16 @@ static gboolean hold(LpmRpcPump *rpc)
     return go;
 }
 
+/* A Finish that cannot be marked, or not be seen, would start the copy without the hand-over. */
+static gboolean refuse_to_guess(LpmRpcPump *rpc)
+{
+    lpm_session_fail(rpc->pump.session, LPM_E_MOVER_FAILED,
+                     "libvirt's RPC is not of the form in which its Finish can be held to a paused "
+                     "copy: migrate without post-copy");
+    errno = ECANCELED;
+    return FALSE;
+}
+
 /* The collected message is a call of Finish: the stream's outcome decides whether libvirt starts
  * the processors. A migration that its source gave up needs no outcome, which may never come.
  * FALSE: the session is over, it must not go. */
@@ -201,9 +212,10 @@ static gboolean await_outcome(LpmRpcPump *rpc)
     case LPM_OUTCOME_UNKNOWN:
         return FALSE;
     case LPM_OUTCOME_PRECOPY:
-        if (lpm_rpc_finish_add_flag(message->data, message->len, LPM_RPC_MIGRATE_PAUSED))
-            lpm_log(LPM_LOG_INFO, &rpc->pump.log,
-                    "libvirt's Finish is passed on so that the copy stays paused");
+        if (!lpm_rpc_finish_add_flag(message->data, message->len, LPM_RPC_MIGRATE_PAUSED))
+            return refuse_to_guess(rpc);
+        lpm_log(LPM_LOG_INFO, &rpc->pump.log,
+                "libvirt's Finish is passed on so that the copy stays paused");
         break;
     case LPM_OUTCOME_POSTCOPY:
         lpm_log(LPM_LOG_INFO, &rpc->pump.log,
@@ -239,6 +251,8 @@ static gboolean deliver_message(LpmRpcPump *rpc, int fd)
 
 static gboolean write_piece(LpmRpcPump *rpc, int fd, const struct lpm_rpc_piece *piece)
 {
+    if (piece->type == LPM_RPC_OPAQUE && rpc->switchover)
+        return refuse_to_guess(rpc);
     if (piece->type == LPM_RPC_OPAQUE)
         return write_message(rpc, fd, piece->data, piece->length);
     rpc->header = piece->header;
