@@ -4,9 +4,11 @@
 """Labs for the end-to-end tests. A lab lives as long as the module that asks for it, so that the
 time to boot a guest is paid once. Beside a failure stand the last lines of both lpmd's logs."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -19,6 +21,8 @@ from lab.scenario import Scenario  # noqa: E402
 from lab.state import Lab  # noqa: E402
 
 LOG_LINES = 25
+# In the names of the labs: of this run of tests/run-tests, or of this pytest.
+RUN = int(os.environ.get("LPM_TEST_RUN", os.getpid())) % 100000
 
 
 def pytest_configure(config):
@@ -30,7 +34,8 @@ def lab(request):
     """Two managed systems with lpmd, named after the module (test_stop.py: lab 'stop') and this
     run, so that two runs do not meet. A module may set RATE."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "")
-    with Scenario(f"{name[:7]}{os.getpid() % 100000}",
+    number = zlib.crc32(name.encode()) % 100  # two names may begin alike
+    with Scenario(f"{name[:5]}{number}x{RUN}",
                   rate=getattr(request.module, "RATE", "1gbit")) as scenario:
         yield scenario
 
@@ -48,11 +53,13 @@ def tiny(lab, request):
 def fault_build():
     """A build with fault points beside the one that is tested, with what the engine needs of it."""
     folder = Lab().build + "-faults"
-    if not os.path.exists(os.path.join(folder, "build.ninja")):
-        subprocess.run(["meson", "setup", folder, TREE, "-Dfault_points=true"], check=True,
-                       stdin=subprocess.DEVNULL)
-    programs = list((lpmd.PROGRAMS | lpmd.WORKLOAD).values()) + [observe.PROGRAM]
-    subprocess.run(["ninja", "-C", folder] + programs, check=True, stdin=subprocess.DEVNULL)
+    with open(folder + ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest's workers share the build
+        if not os.path.exists(os.path.join(folder, "build.ninja")):
+            subprocess.run(["meson", "setup", folder, TREE, "-Dfault_points=true"], check=True,
+                           stdin=subprocess.DEVNULL)
+        programs = list((lpmd.PROGRAMS | lpmd.WORKLOAD).values()) + [observe.PROGRAM]
+        subprocess.run(["ninja", "-C", folder] + programs, check=True, stdin=subprocess.DEVNULL)
     return folder
 
 

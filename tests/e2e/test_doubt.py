@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+import conftest
 from lab import host, lpmd, proc
 from lab.scenario import Scenario
 from support import (assert_answers, assert_clean, await_end, begin, clients, error_of, home, move,
@@ -19,7 +20,7 @@ IN_DOUBT = 8
 
 @pytest.fixture(scope="module")
 def lab(fault_build):
-    with Scenario(f"doubt{os.getpid() % 100000}", build=fault_build) as scenario:
+    with Scenario(f"doubt{conftest.RUN}", build=fault_build) as scenario:
         yield scenario
 
 

@@ -4,11 +4,11 @@
 """Why OpenLPM has a hand-over of its own: plain libvirt runs a partition twice when the answer to
 its last question is lost or late. Seen by the observer, in a lab without lpmd."""
 
-import os
 import time
 
 import pytest
 
+import conftest
 from lab.faults.observe import Observer, now_us
 from lab.faults.plain import HELD_S, Bench, PARTITION, end_call, start_migration
 from lab.faults.relay import Relay
@@ -18,7 +18,7 @@ from support import other, pause
 
 @pytest.fixture(scope="module")
 def bench():
-    with Scenario(f"two{os.getpid() % 100000}", with_lpmd=False) as scenario, \
+    with Scenario(f"two{conftest.RUN}", with_lpmd=False) as scenario, \
             Observer(scenario) as observer:
         yield Bench(scenario, observer)
 
