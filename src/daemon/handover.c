@@ -227,8 +227,8 @@ static enum lpm_told tell_commit(LpmMigration *migration)
         enum lpm_told told = lpm_handover_read_refusal(migration, error);
         if (told == LPM_TOLD_RUNS || told == LPM_TOLD_ENDED)
             return told;
-        /* Only an operator gives a complete copy up, with `recover --discard`: the partition and its
-         * definition are the target's all the same. */
+        /* Only an operator gives a complete copy up, with `recover --discard`: the partition and
+         * its definition are the target's all the same. */
         if (told == LPM_TOLD_ABORTED)
             return LPM_TOLD_RUNS;
         if (lpm_migration_fenced(migration))
