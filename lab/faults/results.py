@@ -160,9 +160,10 @@ def _runs(runs):
     order = sorted(runs, key=int)
     yield ""
     yield ("| seed | trials | double runs | lost | doubled | leftovers | failed | "
-           "no fault came to bear |")
-    yield "|---|---|---|---|---|---|---|---|"
-    names = ("trials", "double_runs", "lost", "doubled", "leftovers", "failed", "not_applied")
+           "the partition ended | of them in the switch | no fault came to bear |")
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    names = ("trials", "double_runs", "lost", "doubled", "leftovers", "failed", "ended",
+             "ended_in_switch", "not_applied")
     for seed in order:
         yield f"| {seed} | " + " | ".join(str(runs[seed][n]) for n in names) + " |"
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
