@@ -35,7 +35,7 @@ def lab(request):
     run, so that two runs do not meet. A module may set RATE."""
     name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", "")
     number = zlib.crc32(name.encode()) % 100  # two names may begin alike
-    with Scenario(f"{name[:5]}{number}x{RUN}",
+    with Scenario(f"{name[:4]}{number:02d}x{RUN}",
                   rate=getattr(request.module, "RATE", "1gbit")) as scenario:
         yield scenario
 

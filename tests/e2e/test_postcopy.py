@@ -116,13 +116,13 @@ def test_autostart_goes_along(lab, tiny):
     source = home(lab, tiny)
     lab.virsh(source, "autostart", tiny)
     move(lab, tiny)
-    assert "Autostart:      enable" in lab.virsh(other(source), "dominfo", tiny).stdout
+    assert "Autostart:      enable" in lab.virsh(other(source), "dominfo", tiny)
     assert lab.virsh(source, "dominfo", tiny, check=False).returncode != 0
     source, _, identity = begin(lab, tiny, "--bandwidth", "16M")
     await_state(lab, source, identity, ("copying",))
-    assert "Autostart:      disable" in lab.virsh(source, "dominfo", tiny).stdout
+    assert "Autostart:      disable" in lab.virsh(source, "dominfo", tiny)
     assert lab.lpm(source, "stop", tiny)[0] == 0
-    assert "Autostart:      enable" in lab.virsh(source, "dominfo", tiny).stdout
+    assert "Autostart:      enable" in lab.virsh(source, "dominfo", tiny)
     lab.virsh(source, "autostart", "--disable", tiny)
     assert_clean(lab)
 
