@@ -256,6 +256,12 @@ GPtrArray *lpm_journal_decisions(struct lpm_journal *journal, const char *id, GE
         decision->what = lpm_journal_db_text(statement, 2);
         decision->facts = lpm_journal_db_json(statement, 3);
         g_ptr_array_add(list, decision);
+        if (!decision->what || !decision->facts) {
+            lpm_fail(error, LPM_E_JOURNAL,
+                     "decision %" G_GINT64_FORMAT " of migration %s is damaged",
+                     (gint64)decision->seq, id);
+            return NULL;
+        }
     }
     if (reason) {
         g_propagate_error(error, g_steal_pointer(&reason));

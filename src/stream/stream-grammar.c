@@ -303,7 +303,8 @@ static gsize command(LpmStreamParser *p, const uint8_t *data, gsize need)
         p->state = LPM_STATE_PACKAGE;
         return need;
     case COMMAND_RECV_BITMAP:
-        if (need > 6 && p->info.postcopy_resumed)
+        /* Its name is counted by its first byte, which the command's length may belie. */
+        if (need > 6 && data[5] <= need - 6 && p->info.postcopy_resumed)
             lpm_stream_resumed_block(p, data + 5);
         break;
     case COMMAND_COLO:
