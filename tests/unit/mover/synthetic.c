@@ -65,52 +65,71 @@ static guint32 vocabulary(guint32 random)
     return value;
 }
 
-/* A third zero pages; of the others every fourth is random, the rest like text. */
-static void page(GByteArray *out, guint32 *random, guint64 offset, gboolean first)
-{
-    guint kind = next_random(random) % 3;
-    guint64 flags = (kind == 0 ? 0x02u : 0x08u) | (first ? 0 : 0x20u);
-    guint8 content[PAGE];
-    gboolean noise = next_random(random) % 4 == 0;
+/* Where the pages of a stream come from. */
+struct pages {
+    guint32 random;
+    const guint8 *content; /* of `count` pages, or NULL: made up */
+    guint count, sent;     /* different pages, and records: the first ones come again */
+};
 
-    quad(out, offset | flags);
-    if (first)
-        name(out, "pc.ram");
-    if (kind == 0) {
-        byte(out, 0);
-        return;
+/* FALSE: a page of zeros. */
+static gboolean next_page(struct pages *pages, guint index, guint8 content[PAGE])
+{
+    static const guint8 zeros[PAGE];
+
+    if (pages->content) {
+        memcpy(content, pages->content + (gsize)index * PAGE, PAGE);
+        return memcmp(content, zeros, PAGE) != 0;
     }
-    for (guint i = 0; i < PAGE; i += 4) {
-        guint32 value = next_random(random);
+    /* A third zero pages; of the others every fourth is random, the rest like text. */
+    gboolean zero = next_random(&pages->random) % 3 == 0;
+    gboolean noise = next_random(&pages->random) % 4 == 0;
+
+    for (guint i = 0; !zero && i < PAGE; i += 4) {
+        guint32 value = next_random(&pages->random);
 
         if (!noise)
             value = vocabulary(value);
         memcpy(content + i, &value, sizeof(value));
     }
-    g_byte_array_append(out, content, sizeof(content));
+    return !zero;
 }
 
-static void pages_sections(GByteArray *out, guint32 *random, guint pages)
+static void page(GByteArray *out, struct pages *pages, guint index, gboolean first)
+{
+    guint8 content[PAGE];
+    gboolean full = next_page(pages, index, content);
+
+    quad(out, (guint64)index * PAGE | (full ? 0x08u : 0x02u) | (first ? 0 : 0x20u));
+    if (first)
+        name(out, "pc.ram");
+    if (full)
+        g_byte_array_append(out, content, sizeof(content));
+    else
+        byte(out, 0);
+}
+
+static void pages_sections(GByteArray *out, struct pages *pages)
 {
     gboolean first = TRUE;
 
-    for (guint done = 0; done < pages + pages / 4;) {
-        gboolean last = done + SECTION_PAGES >= pages + pages / 4;
+    for (guint done = 0; done < pages->sent;) {
+        gboolean last = done + SECTION_PAGES >= pages->sent;
 
         byte(out, last ? 0x03 : 0x02);
         word(out, 2);
-        for (guint i = 0; i < SECTION_PAGES && done < pages + pages / 4; i++, done++) {
-            page(out, random, (guint64)(done % pages) * PAGE, first);
+        for (guint i = 0; i < SECTION_PAGES && done < pages->sent; i++, done++) {
+            page(out, pages, done % pages->count, first);
             first = FALSE;
         }
         section_end(out);
     }
 }
 
-GByteArray *synthetic_stream(guint32 seed, guint pages)
+static GByteArray *whole_stream(struct pages *from)
 {
-    GByteArray *out = g_byte_array_sized_new(pages * PAGE);
-    guint32 random = seed | 1;
+    GByteArray *out = g_byte_array_sized_new(from->sent * PAGE);
+    guint pages = from->count;
 
     word(out, 0x5145564d);
     word(out, 3);
@@ -126,18 +145,32 @@ GByteArray *synthetic_stream(guint32 seed, guint pages)
     name(out, "pc.ram");
     quad(out, (guint64)pages * PAGE);
     section_end(out);
-    pages_sections(out, &random, pages);
+    pages_sections(out, from);
     byte(out, 0x04);
     word(out, 7);
     name(out, "timer");
     word(out, 0);
     word(out, 2);
     for (guint i = 0; i < 24; i++)
-        byte(out, (guint8)next_random(&random));
+        byte(out, (guint8)next_random(&from->random));
     byte(out, 0x7e);
     word(out, 7);
     byte(out, 0x00);
     return out;
+}
+
+GByteArray *synthetic_stream(guint32 seed, guint pages)
+{
+    struct pages from = {.random = seed | 1, .count = pages, .sent = pages + pages / 4};
+
+    return whole_stream(&from);
+}
+
+GByteArray *synthetic_stream_of(const guint8 *content, guint pages)
+{
+    struct pages from = {.random = 1, .content = content, .count = pages, .sent = pages};
+
+    return whole_stream(&from);
 }
 
 static void block(GByteArray *out, const char *text, guint64 bytes)

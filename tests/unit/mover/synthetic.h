@@ -10,6 +10,9 @@
  * again. */
 GByteArray *synthetic_stream(guint32 seed, guint pages);
 
+/* The same with `pages` pages of 4 KiB of that content, each sent once. */
+GByteArray *synthetic_stream_of(const guint8 *content, guint pages);
+
 /* A stream that goes over to post-copy at once; behind the word to run each of the `pages` pages of
  * block "pc.ram" and a few of block "rom" come once, in PARTs with a command between some of them,
  * and the last in the END. */
