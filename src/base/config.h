@@ -34,7 +34,10 @@ typedef struct lpm_config {
     guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
     guint64 bandwidth;      /* bytes/s given to QEMU when the command names none; 0: unlimited */
     /* [migration] */
-    guint max_migrations;   /* active at once, as source or target; 4 (the models' figure) */
+    guint max_migrations;   /* active at once, as source or target; 8 */
+    guint max_outgoing;     /* active at once as source; 4 (the models' figure) */
+    guint max_incoming;     /* the same as target */
+    guint max_per_peer;     /* the same with one other host, in each direction */
     guint max_suspend_ms;   /* QEMU's downtime limit when the command names none; 300 */
     char *post_copy;        /* never, auto or now, when the command says nothing */
     guint post_copy_rounds; /* after so many rounds `auto` goes over whatever they bring; 10 */

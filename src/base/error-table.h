@@ -23,7 +23,7 @@ LPM_E(1006, NOT_MIGRATING, ERROR, 409, "The partition does not migrate",
 LPM_E(1007, NOT_FOUND, ERROR, 404, "There is nothing at this address of the interface",
       "See docs/api.yaml for the paths", "")
 LPM_E(1008, TOO_MANY, ERROR, 409, "This host already carries as many migrations as it may",
-      "Wait for one to end, or raise max_migrations in lpmd.conf", "")
+      "Wait for one to end, or raise the limit that the cause names in lpmd.conf", "")
 LPM_E(1009, USAGE, ERROR, 400, "The command line is not understood", "See 'lpm help COMMAND'", "")
 LPM_E(1010, DAEMON_UNREACHABLE, ERROR, 503, "The manager of this host does not answer",
       "Start it with 'systemctl start lpmd', or name another socket with --socket", "")

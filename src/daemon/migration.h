@@ -77,6 +77,9 @@ typedef struct lpm_migration {
     enum lpm_post_copy post_copy; /* on the target: never or not */
     gboolean autostart;           /* what the source had set for the partition */
     guint64 memory_bytes;
+    guint vcpus;
+    gboolean hugepages; /* its memory is in the host's huge pages */
+    gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
     gboolean recovered; /* found in the journal at start */
 
     /* owned by the thread that runs the side */
@@ -202,10 +205,15 @@ struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **er
 void lpm_migrations_free(struct lpm_migrations *migrations);
 const struct lpm_route *lpm_migrations_routes(void);
 
-/* Adds it unless the partition (by UUID) is in one already (ALREADY_MIGRATING) or max_migrations
- * are active (TOO_MANY). Takes a reference. */
+/* Adds it unless the partition (by UUID) is in one already (ALREADY_MIGRATING) or as many are
+ * active as lpmd.conf allows: in all, on that side, and with that peer (TOO_MANY). Takes a
+ * reference. */
 gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
                             GError **error);
+/* Those limits and what they count: [{limit: its key, active, most}], without a migration of the
+ * partition with UUID `but` (or NULL). A new reference. */
+json_t *lpm_migrations_limits(struct lpm_migrations *migrations, enum lpm_side side,
+                              const char *peer, const char *but);
 void lpm_migrations_remove(struct lpm_migrations *migrations, LpmMigration *migration);
 /* A reference or NULL. */
 LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *id);

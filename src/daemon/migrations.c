@@ -63,6 +63,9 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
                             &migration->post_copy);
     migration->memory_bytes =
         (guint64)json_integer_value(json_object_get(row->doc, "memory_bytes"));
+    migration->vcpus = (guint)json_integer_value(json_object_get(row->doc, "vcpus"));
+    migration->hugepages = json_is_true(json_object_get(row->doc, "hugepages"));
+    migration->reserved = migration->side == LPM_SIDE_TARGET;
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);
@@ -148,11 +151,96 @@ gboolean lpm_migrations_closing(struct lpm_migrations *migrations)
     return g_atomic_int_get(&migrations->closing) != 0;
 }
 
+/* ---- limits ---- */
+
+static gboolean in_all(const LpmMigration *other G_GNUC_UNUSED, enum lpm_side side G_GNUC_UNUSED,
+                       const char *peer G_GNUC_UNUSED)
+{
+    return TRUE;
+}
+
+static gboolean same_side(const LpmMigration *other, enum lpm_side side,
+                          const char *peer G_GNUC_UNUSED)
+{
+    return other->side == side;
+}
+
+static gboolean same_way(const LpmMigration *other, enum lpm_side side, const char *peer)
+{
+    return other->side == side && strcmp(other->peer, peer) == 0;
+}
+
+/* One key of lpmd.conf, and which migrations it counts. */
+struct limit {
+    const char *key;
+    guint most;
+    gboolean (*counts)(const LpmMigration *other, enum lpm_side side, const char *peer);
+};
+
+#define LIMITS 3
+
+static void limits_of(const LpmConfig *config, enum lpm_side side, struct limit *limits)
+{
+    gboolean source = side == LPM_SIDE_SOURCE;
+
+    limits[0] = (struct limit){"max_migrations", config->max_migrations, in_all};
+    limits[1] = (struct limit){source ? "max_outgoing" : "max_incoming",
+                               source ? config->max_outgoing : config->max_incoming, same_side};
+    limits[2] = (struct limit){"max_per_peer", config->max_per_peer, same_way};
+}
+
+/* Under lock. */
+static guint count(struct lpm_migrations *migrations, const struct limit *limit, enum lpm_side side,
+                   const char *peer, const char *but)
+{
+    GHashTableIter iter;
+    LpmMigration *other;
+    guint found = 0;
+
+    g_hash_table_iter_init(&iter, migrations->by_id);
+    while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&other))
+        found += g_strcmp0(other->uuid, but) != 0 && limit->counts(other, side, peer);
+    return found;
+}
+
+json_t *lpm_migrations_limits(struct lpm_migrations *migrations, enum lpm_side side,
+                              const char *peer, const char *but)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
+    struct limit limits[LIMITS];
+    json_t *list = json_array();
+
+    limits_of(migrations->daemon->config, side, limits);
+    for (gsize i = 0; i < LIMITS; i++)
+        json_array_append_new(list, json_pack("{s:s, s:i, s:i}", "limit", limits[i].key, "active",
+                                              (int)count(migrations, &limits[i], side, peer, but),
+                                              "most", (int)limits[i].most));
+    return list;
+}
+
+/* Under lock: may another one begin? */
+static gboolean within_limits(struct lpm_migrations *migrations, const LpmMigration *migration,
+                              GError **error)
+{
+    struct limit limits[LIMITS];
+
+    limits_of(migrations->daemon->config, migration->side, limits);
+    for (gsize i = 0; i < LIMITS; i++) {
+        guint active =
+            count(migrations, &limits[i], migration->side, migration->peer, migration->uuid);
+
+        if (active >= limits[i].most)
+            return lpm_fail(error, LPM_E_TOO_MANY, "%s carries %u migrations of at most %u (%s)",
+                            migrations->daemon->config->name, active, limits[i].most,
+                            limits[i].key);
+    }
+    return TRUE;
+}
+
 gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
                             GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
-    guint most = migrations->daemon->config->max_migrations;
     GHashTableIter iter;
     LpmMigration *other;
 
@@ -164,10 +252,8 @@ gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *mig
                             "partition '%s' is in migration %s already", other->partition,
                             other->id);
     }
-    if (g_hash_table_size(migrations->by_id) >= most)
-        return lpm_fail(error, LPM_E_TOO_MANY, "%u of at most %u migrations are active on %s",
-                        g_hash_table_size(migrations->by_id), most,
-                        migrations->daemon->config->name);
+    if (!within_limits(migrations, migration, error))
+        return FALSE;
     g_hash_table_insert(migrations->by_id, migration->id, lpm_migration_ref(migration));
     return TRUE;
 }

@@ -307,9 +307,8 @@ static json_t *peer_show(struct lpm_request *request, GError **error)
 }
 
 #define PEER_PREPARE_BODY                                                                          \
-    "id:s partition:s uuid:s memory_bytes:i persistent:b autostart:b post_copy:b session:s psk:s " \
-    "data_socket:s "                                                                               \
-    "backlog_bytes:i"
+    "id:s partition:s uuid:s memory_bytes:i vcpus:i? hugepages:b? persistent:b autostart:b "       \
+    "post_copy:b session:s psk:s data_socket:s backlog_bytes:i"
 
 const struct lpm_route *lpm_migrations_routes(void)
 {

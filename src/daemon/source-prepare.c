@@ -90,9 +90,10 @@ static gboolean prepare_target(LpmMigration *migration, GError **error)
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     g_autofree char *data = lpm_migration_data_path(migration);
-    json_t *body = json_pack("{s:s, s:s, s:s, s:I, s:b, s:b, s:b, s:s, s:s, s:s, s:I}", "id",
-                             migration->id, "partition", migration->partition, "uuid",
+    json_t *body = json_pack("{s:s, s:s, s:s, s:I, s:i, s:b, s:b, s:b, s:b, s:s, s:s, s:s, s:I}",
+                             "id", migration->id, "partition", migration->partition, "uuid",
                              migration->uuid, "memory_bytes", (json_int_t)migration->memory_bytes,
+                             "vcpus", (int)migration->vcpus, "hugepages", migration->hugepages,
                              "persistent", migration->persistent, "autostart", migration->autostart,
                              "post_copy", migration->post_copy != LPM_POST_COPY_NEVER, "session",
                              session, "psk", psk, "data_socket", data, "backlog_bytes",

@@ -128,6 +128,8 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
     fill_options(migration, options);
     migration->persistent = json_is_true(json_object_get(facts, "persistent"));
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
+    migration->vcpus = (guint)json_integer_value(json_object_get(facts, "vcpus"));
+    migration->hugepages = json_is_true(json_object_get(facts, "hugepages"));
     json_decref(facts);
     gnutls_rnd(GNUTLS_RND_NONCE, migration->session, sizeof(migration->session));
     gnutls_rnd(GNUTLS_RND_KEY, migration->psk, sizeof(migration->psk));

@@ -79,8 +79,9 @@ json_t *lpm_target_parameters(const LpmMigration *migration)
 {
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
 
-    return json_pack("{s:s, s:b, s:b, s:s, s:I}", "session", session, "persistent",
+    return json_pack("{s:s, s:b, s:b, s:s, s:I, s:i, s:b}", "session", session, "persistent",
                      migration->persistent, "autostart", migration->autostart, "post_copy",
                      lpm_post_copy_name(migration->post_copy), "memory_bytes",
-                     (json_int_t)migration->memory_bytes);
+                     (json_int_t)migration->memory_bytes, "vcpus", (int)migration->vcpus,
+                     "hugepages", migration->hugepages);
 }

@@ -11,6 +11,7 @@
 #include "base/fault-point.h"
 #include "daemon/handover.h"
 #include "daemon/peer-client.h"
+#include "daemon/reservations.h"
 #include "daemon/target-internal.h"
 
 #include <string.h>
@@ -303,11 +304,13 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
     if (json_is_true(json_object_get(body, "post_copy")))
         migration->post_copy = LPM_POST_COPY_AUTO; /* when, the source decides */
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(body, "memory_bytes"));
+    migration->vcpus = (guint)json_integer_value(json_object_get(body, "vcpus"));
+    migration->hugepages = json_is_true(json_object_get(body, "hugepages"));
     lpm_unhex(text_of(body, "session"), migration->session, LPM_SESSION_ID_BYTES);
     lpm_unhex(text_of(body, "psk"), migration->psk, LPM_SESSION_PSK_BYTES);
     if (!lpm_migrations_add(daemon->migrations, migration, error))
         return NULL;
-    if (!insert_row(migration, error)) {
+    if (!lpm_reserve(migration, insert_row, error)) {
         lpm_migrations_remove(daemon->migrations, migration);
         return NULL;
     }

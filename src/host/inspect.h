@@ -41,6 +41,10 @@ json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const c
 /* {total_bytes, available_bytes, cpus, hugepages: [{size, free, total}]}. */
 json_t *lpm_host_room(struct lpm_host *host, GError **error);
 
+/* The partitions that run here: [{name, uuid, memory_bytes (given), resident_bytes (of their QEMU),
+ * vcpus, hugepages}]. */
+json_t *lpm_host_running(struct lpm_host *host, GError **error);
+
 /* The bridge behind libvirt's network `name`, and how it forwards: {bridge, forward, active};
  * {} when there is no such network. */
 json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error);

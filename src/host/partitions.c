@@ -104,6 +104,16 @@ static void put_text(json_t *object, const char *name, xmlXPathContext *context,
     }
 }
 
+/* Adds `name`: what the boolean expression at `node` says. */
+static void put_flag(json_t *object, const char *name, xmlXPathContext *context, xmlNode *node,
+                     const char *expression)
+{
+    context->node = node;
+    xmlXPathObject *flag = xmlXPathEvalExpression((const xmlChar *)expression, context);
+    json_object_set_new(object, name, json_boolean(flag && flag->boolval));
+    xmlXPathFreeObject(flag);
+}
+
 static json_t *describe_disk(xmlXPathContext *context, xmlNode *node)
 {
     json_t *disk = json_object();
@@ -117,10 +127,7 @@ static json_t *describe_disk(xmlXPathContext *context, xmlNode *node)
              "source/@file|source/@dev|source/@name|source/@volume|source/@dir");
     if (*protocol)
         json_object_set_new(disk, "protocol", json_string(protocol));
-    context->node = node;
-    xmlXPathObject *flag = xmlXPathEvalExpression((const xmlChar *)"boolean(readonly)", context);
-    json_object_set_new(disk, "readonly", json_boolean(flag && flag->boolval));
-    xmlXPathFreeObject(flag);
+    put_flag(disk, "readonly", context, node, "boolean(readonly)");
     return disk;
 }
 
@@ -162,6 +169,7 @@ static gboolean add_details(json_t *entry, const char *xml, GError **error)
     put_text(entry, "arch", context, root, "os/type/@arch");
     put_text(entry, "machine", context, root, "os/type/@machine");
     put_text(entry, "hypervisor", context, root, "@type");
+    put_flag(entry, "hugepages", context, root, "boolean(memoryBacking/hugepages)");
     json_object_set_new(entry, "disks", describe_all(context, "devices/disk", describe_disk));
     json_object_set_new(entry, "adapters",
                         describe_all(context, "devices/interface", describe_adapter));

@@ -150,26 +150,31 @@ void lpm_judge_power(struct lpm_judgement *judgement)
 
 json_t *lpm_gather_limits(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
 {
-    g_autoptr(GPtrArray) active = lpm_migrations_active(validation->daemon->migrations);
-    const char *own = lpm_fact(validation->model, "uuid");
-    int count = 0;
-
-    for (guint i = 0; i < active->len; i++)
-        count += strcmp(((const LpmMigration *)active->pdata[i])->uuid, own) != 0;
-    return json_pack("{s:i, s:i}", "active", count, "most",
-                     (int)validation->daemon->config->max_migrations);
+    return json_pack("{s:o}", "limits",
+                     lpm_migrations_limits(validation->daemon->migrations, validation->side,
+                                           validation->peer, lpm_fact(validation->model, "uuid")));
 }
 
-static void judge_limit(struct lpm_judgement *judgement, const json_t *facts, const char *host)
+/* The first that is reached: the others would say the same again. */
+static void judge_limits(struct lpm_judgement *judgement, const json_t *facts, const char *host)
 {
-    if (lpm_fact_int(facts, "active") >= lpm_fact_int(facts, "most"))
+    const json_t *limit;
+    size_t i;
+
+    json_array_foreach (json_object_get(facts, "limits"), i, limit) {
+        gint64 active = lpm_fact_int(limit, "active"), most = lpm_fact_int(limit, "most");
+
+        if (active < most)
+            continue;
         lpm_find(judgement, LPM_E_TOO_MANY,
-                 "%s carries %" G_GINT64_FORMAT " migrations of at most %" G_GINT64_FORMAT, host,
-                 lpm_fact_int(facts, "active"), lpm_fact_int(facts, "most"));
+                 "%s carries %" G_GINT64_FORMAT " migrations of at most %" G_GINT64_FORMAT " (%s)",
+                 host, active, most, lpm_fact(limit, "limit"));
+        return;
+    }
 }
 
 void lpm_judge_limits(struct lpm_judgement *judgement)
 {
-    judge_limit(judgement, judgement->source, judgement->source_name);
-    judge_limit(judgement, judgement->target, judgement->target_name);
+    judge_limits(judgement, judgement->source, judgement->source_name);
+    judge_limits(judgement, judgement->target, judgement->target_name);
 }

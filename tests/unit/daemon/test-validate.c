@@ -164,14 +164,20 @@ static void test_clocks(void **state)
     expect("clocks", "{}", "{\"offset_us\": 900000, \"error_us\": 600000}", "{}", "pass", "", "");
 }
 
+#define LIMITS(active, limit)                                                                      \
+    "{\"limits\": [{\"limit\": \"max_migrations\", \"active\": " active                            \
+    ", \"most\": 8}, {\"limit\": \"" limit "\", \"active\": " active ", \"most\": 4}]}"
+
 static void test_power_and_limits(void **state)
 {
     (void)state;
     expect("power", "{}", "{\"on_battery\": true}", "{\"on_battery\": false}", "pass", "", "");
     expect("power", "{}", "{\"on_battery\": false}", "{\"on_battery\": true}", "error", "LPM-6070",
            "beta");
-    expect("limits", "{}", "{\"active\": 1, \"most\": 4}", "{\"active\": 4, \"most\": 4}", "error",
-           "LPM-1008", "beta");
+    expect("limits", "{}", LIMITS("1", "max_outgoing"), LIMITS("3", "max_incoming"), "pass", "",
+           "");
+    expect("limits", "{}", LIMITS("1", "max_outgoing"), LIMITS("4", "max_per_peer"), "error",
+           "LPM-1008", "beta carries 4 migrations of at most 4 (max_per_peer)");
 }
 
 #define VERSIONS(qemu, libvirt, protocol)                                                          \
@@ -226,6 +232,17 @@ static void test_memory(void **state)
     expect("memory", model, "{}",
            "{\"available_bytes\": 2147483648, \"promised_bytes\": 1073741824}", "error", "LPM-6030",
            "1024 MiB, required are 1088 MiB");
+    /* The same with the name of the one that it is promised to. */
+    expect("memory", model, "{}",
+           "{\"available_bytes\": 2147483648, \"promised_bytes\": 1140850688, \"promised\": "
+           "[{\"partition\": \"web\", \"migration\": \"00aa\", \"memory_bytes\": 1073741824}]}",
+           "error", "LPM-6030", "2048 MiB that are available, 1088 MiB are promised to web");
+    /* Given to partitions that run there, which have not touched it yet. */
+    expect("memory", model, "{}",
+           "{\"available_bytes\": 2147483648, \"untouched_bytes\": 1073741824}", "error",
+           "LPM-6030", "1024 MiB belong to partitions that run");
+    expect("memory", "{\"memory_bytes\": 1073741824, \"hugepages\": [{\"size\": 2097152}]}", "{}",
+           "{\"available_bytes\": 134217728}", "pass", "", "");
 }
 
 static void test_reservations(void **state)
