@@ -6,18 +6,10 @@
  * back.
  */
 #include "codec/batch.h"
+#include "require.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 static void decode_anything(const uint8_t *data, gsize size)
 {

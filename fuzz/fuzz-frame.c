@@ -6,20 +6,9 @@
  * reached. The frames must be the same however the bytes are cut, and go through the bodies'
  * parsers and a channel's bookkeeping, whose bounds are checked.
  */
+#include "require.h"
 #include "transport/bytes.h"
 #include "transport/channel.h"
-
-#include <stdint.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define WINDOW LPM_BACKLOG_MIN
 

@@ -16,20 +16,11 @@
 #include "daemon/pairing-code.h"
 #include "daemon/peers.h"
 #include "daemon/routes.h"
+#include "require.h"
 
 #include <glib/gstdio.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define ROUTES_MAX 64
 

@@ -9,20 +9,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "daemon/journal.h"
+#include "require.h"
 
 #include <glib/gstdio.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define PATCH_BYTES 5
 #define IN_LOG 1 /* bits of a patch's first byte */

@@ -6,20 +6,10 @@
  * out must be a stream that is understood, with the same pages.
  */
 #include "mover/postcopy.h"
+#include "require.h"
 #include "transport/bytes.h"
 
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define ORDERS 8 /* bytes of the input that are no stream */
 

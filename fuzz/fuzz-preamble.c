@@ -10,6 +10,7 @@
  */
 #include "base/log.h"
 #include "daemon/data-port.h"
+#include "require.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,15 +19,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define IDS 4
 #define CONNECTIONS 8

@@ -8,20 +8,10 @@
  * mover makes itself must be of the form that it reads.
  */
 #include "mover/rpc.h"
+#include "require.h"
 #include "transport/bytes.h"
 
-#include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 #define FLAG 32u
 

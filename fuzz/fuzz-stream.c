@@ -5,20 +5,11 @@
  * chooses, the events' bytes must be the input and the facts must agree. The first byte chooses the
  * cuts and the parser; the rest is the stream.
  */
+#include "require.h"
 #include "stream/return-path.h"
 #include "stream/stream-parser.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* Not assert(): it must hold in every build. */
-#define REQUIRE(what)                                                                              \
-    do {                                                                                           \
-        if (!(what))                                                                               \
-            abort();                                                                               \
-    } while (0)
 
 /* Lengths of the pieces: a generator seeded by the input; 0 is the whole. */
 static gsize next_piece(uint32_t *seed)

@@ -2,11 +2,10 @@
  * Copyright 2026 The OpenLPM authors */
 /* Runs a fuzz target over the files and folders given, with any compiler. A folder without a file
  * in it is an error: a replay that replays nothing proves nothing. */
-#include <glib.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "require.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include <glib.h>
+#include <stdio.h>
 
 /* Returns how many inputs were run; 0 on error. */
 static unsigned replay_file(const char *path)
