@@ -242,6 +242,30 @@ static gsize step(LpmStreamParser *p, const uint8_t *data, gsize length,
     return taken;
 }
 
+/* Units whose last bytes left with the unit before them, which was found by looking ahead: what
+ * they say is taken note of now, since it may be the last that comes. Nothing is moved, because the
+ * event points there. */
+static void settle(LpmStreamParser *p)
+{
+    struct lpm_stream_event unseen = {.block = -1};
+
+    while (p->drop && p->held > p->drop && p->emitted == p->held) {
+        const uint8_t *data = p->hold + p->drop;
+        gsize have = p->held - p->drop;
+
+        if (p->state >= LPM_STATE_COUNT) {
+            p->drop += pass(p, data, have);
+            continue;
+        }
+        gsize need = lpm_stream_units[p->state].need(p, data, have);
+        if (need > have)
+            return;
+        gsize used = lpm_stream_units[p->state].take(p, data, have, need, &unseen);
+        p->consumed += used;
+        p->drop += used;
+    }
+}
+
 gsize lpm_stream_parser_step(LpmStreamParser *p, const uint8_t *data, gsize length,
                              struct lpm_stream_event *event)
 {
@@ -253,6 +277,7 @@ gsize lpm_stream_parser_step(LpmStreamParser *p, const uint8_t *data, gsize leng
         return 0;
     apply_drop(p);
     taken = step(p, data, length, event);
+    settle(p);
     p->info.position += taken;
     return taken;
 }
