@@ -84,15 +84,6 @@ gboolean lpm_session_over_locked(const LpmSession *session)
     return session->stopped || session->failed;
 }
 
-gboolean lpm_session_over(LpmSession *session)
-{
-    pthread_mutex_lock(&session->lock);
-    gboolean result = lpm_session_over_locked(session);
-
-    pthread_mutex_unlock(&session->lock);
-    return result;
-}
-
 /* Joins the threads that have ended (all: waits for the others, which must be about to end). */
 static void reap(LpmSession *session, gboolean all)
 {

@@ -83,8 +83,6 @@ void lpm_session_delivered(LpmSession *session, LpmFrame *frame);
 
 /* Fails the session; the first failure counts. The other side is told if a link is there. */
 void lpm_session_fail(LpmSession *session, int code, const char *cause);
-/* TRUE once stopped or failed. */
-gboolean lpm_session_over(LpmSession *session);
 
 struct lpm_session_channel {
     gboolean peer_opened;   /* the other side's program is there (or its frames came) */
