@@ -42,6 +42,11 @@ gboolean lpm_host_fail(GError **error, const char *doing);
 virConnectPtr lpm_host_connect(struct lpm_host *host, GError **error);
 virConnectPtr lpm_host_control(struct lpm_host *host, GError **error);
 
+/* What `describe` makes of each partition, running or only defined, those left out for which it
+ * returns NULL. NULL with an error when libvirt cannot be asked. */
+json_t *lpm_host_each(virConnectPtr connection, json_t *(*describe)(virDomainPtr domain),
+                      GError **error);
+
 /* By UUID or by name, NULL if there is none (libvirt's error is set). */
 virDomainPtr lpm_host_lookup(virConnectPtr connection, const char *name);
 

@@ -41,31 +41,20 @@ static json_t *macs_of(virDomainPtr domain)
     return list;
 }
 
+static json_t *definition(virDomainPtr domain)
+{
+    char uuid[VIR_UUID_STRING_BUFLEN] = "";
+
+    virDomainGetUUIDString(domain, uuid);
+    return json_pack("{s:s, s:s, s:b, s:o}", "name", virDomainGetName(domain), "uuid", uuid,
+                     "active", virDomainIsActive(domain) == 1, "macs", macs_of(domain));
+}
+
 json_t *lpm_host_definitions(struct lpm_host *host, GError **error)
 {
     lpm_auto_connect connection = lpm_host_connect(host, error);
-    virDomainPtr *domains = NULL;
 
-    if (!connection)
-        return NULL;
-    int count = virConnectListAllDomains(connection, &domains, 0);
-    if (count < 0) {
-        lpm_host_fail(error, "listing partitions");
-        return NULL;
-    }
-    json_t *list = json_array();
-    for (int i = 0; i < count; i++) {
-        char uuid[VIR_UUID_STRING_BUFLEN] = "";
-
-        virDomainGetUUIDString(domains[i], uuid);
-        json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:o}", "name",
-                                              virDomainGetName(domains[i]), "uuid", uuid, "active",
-                                              virDomainIsActive(domains[i]) == 1, "macs",
-                                              macs_of(domains[i])));
-        virDomainFree(domains[i]);
-    }
-    free(domains);
-    return list;
+    return connection ? lpm_host_each(connection, definition, error) : NULL;
 }
 
 /* ---- what QEMU can be ---- */

@@ -105,94 +105,93 @@ gboolean lpm_host_job(struct lpm_host *host, const char *uuid, struct lpm_job *j
     return TRUE;
 }
 
-/* The calls that need the domain to exist: looks it up and tells a missing one apart. */
-static gboolean find_existing(struct lpm_host *host, const char *uuid, virConnectPtr *connection,
-                              virDomainPtr *domain, GError **error)
+/* What is done to a partition that must be there: one call of libvirt, or two. 0, or below 0 with
+ * libvirt's error set. */
+typedef int (*domain_fn)(virDomainPtr domain, void *value);
+
+static gboolean with_domain(struct lpm_host *host, const char *uuid, domain_fn act, void *value,
+                            const char *doing, GError **error)
 {
-    if (!lpm_host_find(host, uuid, connection, domain, error))
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!lpm_host_find(host, uuid, &connection, &domain, error))
         return FALSE;
-    if (!*domain)
+    if (!domain)
         return lpm_fail(error, LPM_E_PARTITION_NOT_FOUND, "no partition %s on %s", uuid,
                         host->config->name);
-    return TRUE;
+    return act(domain, value) < 0 ? lpm_host_fail(error, doing) : TRUE;
+}
+
+static int set_max_suspend(virDomainPtr domain, void *value)
+{
+    return virDomainMigrateSetMaxDowntime(domain, *(const guint *)value, 0);
 }
 
 gboolean lpm_host_set_max_suspend(struct lpm_host *host, const char *uuid, guint milliseconds,
                                   GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
+    return with_domain(host, uuid, set_max_suspend, &milliseconds, "setting the longest suspension",
+                       error);
+}
 
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainMigrateSetMaxDowntime(domain, milliseconds, 0) < 0)
-        return lpm_host_fail(error, "setting the longest suspension");
-    return TRUE;
+static int start_post_copy(virDomainPtr domain, void *value G_GNUC_UNUSED)
+{
+    return virDomainMigrateStartPostCopy(domain, 0);
 }
 
 gboolean lpm_host_start_post_copy(struct lpm_host *host, const char *uuid, GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
+    return with_domain(host, uuid, start_post_copy, NULL, "going over to post-copy", error);
+}
 
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainMigrateStartPostCopy(domain, 0) < 0)
-        return lpm_host_fail(error, "going over to post-copy");
-    return TRUE;
+/* Of one that is not persistent libvirt keeps none. */
+static int get_autostart(virDomainPtr domain, void *value)
+{
+    return virDomainIsPersistent(domain) == 1 ? virDomainGetAutostart(domain, value) : 0;
 }
 
 gboolean lpm_host_autostart(struct lpm_host *host, const char *uuid, gboolean *autostart,
                             GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
     int value = 0;
+    gboolean ok = with_domain(host, uuid, get_autostart, &value,
+                              "asking for the partition's autostart", error);
 
-    *autostart = FALSE;
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainIsPersistent(domain) == 1 && virDomainGetAutostart(domain, &value) < 0)
-        return lpm_host_fail(error, "asking for the partition's autostart");
     *autostart = value != 0;
-    return TRUE;
+    return ok;
+}
+
+static int set_autostart(virDomainPtr domain, void *value)
+{
+    return virDomainSetAutostart(domain, *(const gboolean *)value);
 }
 
 gboolean lpm_host_set_autostart(struct lpm_host *host, const char *uuid, gboolean autostart,
                                 GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
+    return with_domain(host, uuid, set_autostart, &autostart, "setting the partition's autostart",
+                       error);
+}
 
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainSetAutostart(domain, autostart) < 0)
-        return lpm_host_fail(error, "setting the partition's autostart");
-    return TRUE;
+static int abort_job(virDomainPtr domain, void *value G_GNUC_UNUSED)
+{
+    return virDomainAbortJob(domain);
 }
 
 gboolean lpm_host_abort(struct lpm_host *host, const char *uuid, GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
+    return with_domain(host, uuid, abort_job, NULL, "aborting libvirt's migration", error);
+}
 
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainAbortJob(domain) < 0)
-        return lpm_host_fail(error, "aborting libvirt's migration");
-    return TRUE;
+static int resume(virDomainPtr domain, void *value G_GNUC_UNUSED)
+{
+    return virDomainResume(domain);
 }
 
 gboolean lpm_host_resume(struct lpm_host *host, const char *uuid, GError **error)
 {
-    lpm_auto_connect connection = NULL;
-    lpm_auto_domain domain = NULL;
-
-    if (!find_existing(host, uuid, &connection, &domain, error))
-        return FALSE;
-    if (virDomainResume(domain) < 0)
-        return lpm_host_fail(error, "resuming the partition");
-    return TRUE;
+    return with_domain(host, uuid, resume, NULL, "resuming the partition", error);
 }
 
 gboolean lpm_host_discard(struct lpm_host *host, const char *uuid, gboolean undefine,

@@ -4,14 +4,10 @@
 #include "host/host-internal.h"
 
 #include "base/error.h"
+#include "host/xml.h"
 
 #include <libvirt/virterror.h>
-#include <libxml/parser.h>
-#include <libxml/xpath.h>
 #include <string.h>
-
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlDoc, xmlFreeDoc)
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(xmlXPathContext, xmlXPathFreeContext)
 
 static const char *state_name(int state)
 {
@@ -50,21 +46,19 @@ static json_t *summary(virDomainPtr domain)
         (int)info.nrVirtCpu, "persistent", virDomainIsPersistent(domain) == 1);
 }
 
-json_t *lpm_host_partitions(struct lpm_host *host, GError **error)
+json_t *lpm_host_each(virConnectPtr connection, json_t *(*describe)(virDomainPtr domain),
+                      GError **error)
 {
-    lpm_auto_connect connection = lpm_host_control(host, error);
     virDomainPtr *domains = NULL;
-
-    if (!connection)
-        return NULL;
     int count = virConnectListAllDomains(connection, &domains, 0);
+
     if (count < 0) {
         lpm_host_fail(error, "listing partitions");
         return NULL;
     }
     json_t *list = json_array();
     for (int i = 0; i < count; i++) {
-        json_t *entry = summary(domains[i]);
+        json_t *entry = describe(domains[i]);
         if (entry)
             json_array_append_new(list, entry);
         virDomainFree(domains[i]);
@@ -73,106 +67,66 @@ json_t *lpm_host_partitions(struct lpm_host *host, GError **error)
     return list;
 }
 
-/* The first node's text or attribute at `path` below `node`, "" if there is none. */
-static char *xpath_text(xmlXPathContext *context, xmlNode *node, const char *path)
+json_t *lpm_host_partitions(struct lpm_host *host, GError **error)
 {
-    char *text = NULL;
+    lpm_auto_connect connection = lpm_host_control(host, error);
 
-    context->node = node;
-    xmlXPathObject *found = xmlXPathEvalExpression((const xmlChar *)path, context);
-    if (found && found->type == XPATH_NODESET && found->nodesetval && found->nodesetval->nodeNr) {
-        xmlChar *content = xmlNodeGetContent(found->nodesetval->nodeTab[0]);
-        text = g_strdup((const char *)content);
-        xmlFree(content);
+    return connection ? lpm_host_each(connection, summary, error) : NULL;
+}
+
+static const struct lpm_xml_member system_members[] = {
+    {"os_type", "os/type", LPM_XML_TEXT},
+    {"arch", "os/type/@arch", LPM_XML_TEXT},
+    {"machine", "os/type/@machine", LPM_XML_TEXT},
+    {"hypervisor", "@type", LPM_XML_TEXT},
+    {"hugepages", "memoryBacking/hugepages", LPM_XML_FLAG},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+static const struct lpm_xml_member disk_members[] = {
+    {"target", "target/@dev", LPM_XML_TEXT},
+    {"bus", "target/@bus", LPM_XML_TEXT},
+    {"type", "@type", LPM_XML_TEXT},
+    {"device", "@device", LPM_XML_TEXT},
+    {"source", "source/@file|source/@dev|source/@name|source/@volume|source/@dir", LPM_XML_TEXT},
+    {"protocol", "source/@protocol", LPM_XML_TEXT},
+    {"readonly", "readonly", LPM_XML_FLAG},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+static const struct lpm_xml_member adapter_members[] = {
+    {"mac", "mac/@address", LPM_XML_TEXT},
+    {"model", "model/@type", LPM_XML_TEXT},
+    {"type", "@type", LPM_XML_TEXT},
+    {"source", "source/@bridge|source/@network|source/@dev", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+/* An empty drive has no source: readers find the member all the same. */
+static json_t *with_sources(json_t *list)
+{
+    json_t *entry;
+    size_t i;
+
+    json_array_foreach (list, i, entry) {
+        if (!json_object_get(entry, "source"))
+            json_object_set_new(entry, "source", json_string(""));
     }
-    xmlXPathFreeObject(found);
-    return text ? text : g_strdup("");
-}
-
-/* Adds `name`: the text at the first of `paths` ('|'-separated) that is not empty. */
-static void put_text(json_t *object, const char *name, xmlXPathContext *context, xmlNode *node,
-                     const char *paths)
-{
-    g_auto(GStrv) list = g_strsplit(paths, "|", -1);
-
-    for (char **path = list; *path; path++) {
-        g_autofree char *text = xpath_text(context, node, *path);
-        if (*text || !path[1]) {
-            json_object_set_new(object, name, json_string(text));
-            return;
-        }
-    }
-}
-
-/* Adds `name`: what the boolean expression at `node` says. */
-static void put_flag(json_t *object, const char *name, xmlXPathContext *context, xmlNode *node,
-                     const char *expression)
-{
-    context->node = node;
-    xmlXPathObject *flag = xmlXPathEvalExpression((const xmlChar *)expression, context);
-    json_object_set_new(object, name, json_boolean(flag && flag->boolval));
-    xmlXPathFreeObject(flag);
-}
-
-static json_t *describe_disk(xmlXPathContext *context, xmlNode *node)
-{
-    json_t *disk = json_object();
-    g_autofree char *protocol = xpath_text(context, node, "source/@protocol");
-
-    put_text(disk, "target", context, node, "target/@dev");
-    put_text(disk, "bus", context, node, "target/@bus");
-    put_text(disk, "type", context, node, "@type");
-    put_text(disk, "device", context, node, "@device");
-    put_text(disk, "source", context, node,
-             "source/@file|source/@dev|source/@name|source/@volume|source/@dir");
-    if (*protocol)
-        json_object_set_new(disk, "protocol", json_string(protocol));
-    put_flag(disk, "readonly", context, node, "boolean(readonly)");
-    return disk;
-}
-
-static json_t *describe_adapter(xmlXPathContext *context, xmlNode *node)
-{
-    json_t *adapter = json_object();
-
-    put_text(adapter, "mac", context, node, "mac/@address");
-    put_text(adapter, "model", context, node, "model/@type");
-    put_text(adapter, "type", context, node, "@type");
-    put_text(adapter, "source", context, node, "source/@bridge|source/@network|source/@dev");
-    return adapter;
-}
-
-static json_t *describe_all(xmlXPathContext *context, const char *path,
-                            json_t *(*describe)(xmlXPathContext *, xmlNode *))
-{
-    json_t *list = json_array();
-
-    context->node = xmlDocGetRootElement(context->doc);
-    xmlXPathObject *found = xmlXPathEvalExpression((const xmlChar *)path, context);
-    for (int i = 0; found && found->nodesetval && i < found->nodesetval->nodeNr; i++)
-        json_array_append_new(list, describe(context, found->nodesetval->nodeTab[i]));
-    xmlXPathFreeObject(found);
     return list;
 }
 
 /* Adds what only the XML tells. */
-static gboolean add_details(json_t *entry, const char *xml, GError **error)
+static gboolean add_details(json_t *entry, const char *text, GError **error)
 {
-    g_autoptr(xmlDoc) doc = xmlReadMemory(xml, (int)strlen(xml), "partition.xml", NULL,
-                                          XML_PARSE_NONET | XML_PARSE_NOERROR);
-    g_autoptr(xmlXPathContext) context = doc ? xmlXPathNewContext(doc) : NULL;
+    g_autoptr(LpmXml) xml = lpm_xml_parse(text, error);
 
-    if (!context)
-        return lpm_fail(error, LPM_E_LIBVIRT, "libvirt's description of the partition is no XML");
-    xmlNode *root = xmlDocGetRootElement(doc);
-    put_text(entry, "os_type", context, root, "os/type");
-    put_text(entry, "arch", context, root, "os/type/@arch");
-    put_text(entry, "machine", context, root, "os/type/@machine");
-    put_text(entry, "hypervisor", context, root, "@type");
-    put_flag(entry, "hugepages", context, root, "boolean(memoryBacking/hugepages)");
-    json_object_set_new(entry, "disks", describe_all(context, "devices/disk", describe_disk));
+    if (!xml)
+        return FALSE;
+    json_t *system = lpm_xml_object(xml, NULL, system_members);
+    json_object_update(entry, system);
+    json_decref(system);
+    json_object_set_new(entry, "disks",
+                        with_sources(lpm_xml_list(xml, "devices/disk", disk_members)));
     json_object_set_new(entry, "adapters",
-                        describe_all(context, "devices/interface", describe_adapter));
+                        with_sources(lpm_xml_list(xml, "devices/interface", adapter_members)));
     return TRUE;
 }
 
