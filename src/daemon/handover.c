@@ -10,22 +10,21 @@
 
 #include <string.h>
 
-#define ASK_TIMEOUT_S 10     /* one call to the peer; it is repeated, so no limit of the decision */
-#define ASK_PAUSE_US 500000  /* between two of them */
-#define FREEZE_LIMIT_MS 2000 /* a thread that does not stop by then: not now, roll back */
-#define END_LIMIT_MS 10000   /* then it is tried again, for ever */
+#define ASK_PAUSE_US 500000      /* between two of them */
+#define FREEZE_LIMIT_MS 2000     /* a thread that does not stop by then: not now, roll back */
+#define END_LIMIT_MS 10000       /* then it is tried again, for ever */
 #define STATS_TIMEOUT_MS 2000    /* the own mover's answer */
 #define LOADED_LIMIT_US 5000000  /* Finish has been answered: the state follows at once */
 #define RESUMED_LIMIT_US 1000000 /* for the stamp, not for the resumption */
 
 /* ---- source ---- */
 
-json_t *lpm_handover_say(LpmMigration *migration, const char *word, GError **error)
+json_t *lpm_handover_say(LpmMigration *migration, const char *word, json_t *body, GError **error)
 {
     g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/%s", migration->id, word);
 
-    return lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, NULL,
-                         ASK_TIMEOUT_S, NULL, error);
+    return lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, body,
+                         LPM_SAY_LIMIT_S, NULL, error);
 }
 
 /* Does the error say that nobody answered, so that the word may or may not have been heard? */
@@ -48,7 +47,7 @@ static json_t *ask_prepared(LpmMigration *migration, GError **error)
 {
     for (;;) {
         g_autoptr(GError) reason = NULL;
-        json_t *answer = lpm_handover_say(migration, "prepared", &reason);
+        json_t *answer = lpm_handover_say(migration, "prepared", NULL, &reason);
 
         if (answer)
             return answer;
@@ -154,16 +153,21 @@ enum lpm_outcome lpm_handover_source(LpmMigration *migration, GError **error)
     return ok ? lpm_handover_source_forward(migration) : LPM_OUTCOME_KEPT;
 }
 
-/* S5 once. After a restart of lpmd there may be no handle: then the process is found again by what
- * the journal holds, and only "no process has that pid and start time" counts as its end. */
-static gboolean end_source_once(LpmMigration *migration, GError **error)
+gboolean lpm_handover_find_qemu(LpmMigration *migration, gboolean *gone, GError **error)
 {
-    gboolean gone = FALSE;
-
+    *gone = FALSE;
     if (!migration->qemu)
         migration->qemu =
-            lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time, &gone, error);
-    if (!migration->qemu)
+            lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time, gone, error);
+    return migration->qemu != NULL;
+}
+
+/* S5 once. */
+static gboolean end_source_once(LpmMigration *migration, GError **error)
+{
+    gboolean gone;
+
+    if (!lpm_handover_find_qemu(migration, &gone, error))
         return gone;
     return lpm_qemu_process_end(migration->qemu, END_LIMIT_MS, error);
 }
@@ -216,7 +220,7 @@ static enum lpm_told tell_commit(LpmMigration *migration)
     LPM_FAULT_POINT("source", "telling-commit");
     for (;;) {
         g_autoptr(GError) error = NULL;
-        json_t *answer = lpm_handover_say(migration, "commit", &error);
+        json_t *answer = lpm_handover_say(migration, "commit", NULL, &error);
 
         if (answer) {
             migration->target_resumed_us =

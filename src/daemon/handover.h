@@ -78,8 +78,16 @@ enum lpm_outcome lpm_handover_source_switched(LpmMigration *migration);
 /* Source: neither copy can go on. Ends what is left here and journals it: ENDED or CLOSING. */
 enum lpm_outcome lpm_handover_source_lost(LpmMigration *migration);
 
-/* One of the words to the target, its answer (a new reference) or its refusal. */
-json_t *lpm_handover_say(LpmMigration *migration, const char *word, GError **error);
+/* Source: is its QEMU known and at hand (migration->qemu)? After a restart of lpmd the process is
+ * found again by what the journal holds. FALSE with *gone TRUE when no process has that pid and
+ * start time, which alone counts as its end; FALSE with an error when that cannot be told. */
+gboolean lpm_handover_find_qemu(LpmMigration *migration, gboolean *gone, GError **error);
+
+/* One of the words to the target, with what goes with it (borrowed; NULL for most): its answer (a
+ * new reference) or its refusal. Waits at most LPM_SAY_LIMIT_S; silence decides nothing, the word
+ * is said again. */
+#define LPM_SAY_LIMIT_S 10
+json_t *lpm_handover_say(LpmMigration *migration, const char *word, json_t *body, GError **error);
 /* What a refusal means when the target's QEMU may have ended, or the target has ended the whole
  * migration before and does not know it among the active ones any more. Asks it. */
 enum lpm_told { LPM_TOLD_RUNS, LPM_TOLD_ENDED, LPM_TOLD_ABORTED, LPM_TOLD_NOTHING };

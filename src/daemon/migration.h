@@ -270,6 +270,10 @@ void lpm_target_look(LpmMigration *migration);
 
 /* Events of the mover of either side, and its handle (mover-events.c). `mover` is taken over. */
 void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);
+/* Starts the mover of this side, sets it, and gives it session and key; `start` says how the side
+ * wants it (backlog_bytes, finish_by_outcome, gate_run), the rest is filled in from the migration
+ * and the configuration. MOVER_FAILED. */
+gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start, GError **error);
 /* The mover, waited for: after a restart of lpmd it tells its needs before its handle is stored.
  * NULL when it is gone or lpmd stops. Not in the thread that stores it. */
 struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fdio.h"
 
+#include <string.h>
 #include <unistd.h>
 
 /* A local socket that is not there yet is tried again this often, this long (libvirtd may be
@@ -74,6 +75,28 @@ void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover)
     migration->mover = mover;
     g_cond_broadcast(&migration->changed);
     g_mutex_unlock(&migration->lock);
+}
+
+gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start, GError **error)
+{
+    const LpmConfig *config = migration->daemon->config;
+    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, migration->side,
+                                              lpm_migration_on_mover_event, migration, error);
+
+    if (!mover)
+        return FALSE;
+    lpm_migration_set_mover(migration, mover);
+    start->side = migration->side;
+    start->compression = config->compression;
+    start->compression_level = config->compression_level;
+    start->migration = migration->id;
+    start->partition = migration->partition;
+    memcpy(start->session, migration->session, sizeof(start->session));
+    memcpy(start->psk, migration->psk, sizeof(start->psk));
+    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), start, error);
+    lpm_mover_unlock(mover);
+    explicit_bzero(start->psk, sizeof(start->psk));
+    return ok;
 }
 
 /* The order counts: once detached the old mover can tell nothing any more, so that what is reset

@@ -206,33 +206,45 @@ static LpmMigration *find(struct lpm_request *request, enum lpm_side side, GErro
     return g_steal_pointer(&migration);
 }
 
-static json_t *peer_prepared(struct lpm_request *request, GError **error)
+static json_t *say_abort(LpmMigration *migration, const json_t *body, GError **error)
 {
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+    const char *cause = json_string_value(json_object_get(body, "cause"));
 
-    return migration ? lpm_target_prepared(migration, error) : NULL;
+    return lpm_target_abort(migration, cause ? cause : "no cause", error);
 }
 
-static json_t *peer_commit(struct lpm_request *request, GError **error)
+static json_t *say_lost(LpmMigration *migration, const json_t *body G_GNUC_UNUSED, GError **error)
 {
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
+    g_autofree char *cause = g_strdup_printf("its QEMU ended on %s", migration->peer);
 
-    return migration ? lpm_target_commit(migration, error) : NULL;
+    return lpm_target_lost(migration, cause, error);
 }
 
-static json_t *peer_abort(struct lpm_request *request, GError **error)
+/* The words that a source says of a migration, each the last part of its path. */
+static json_t *peer_word(struct lpm_request *request, GError **error)
 {
+    static const struct {
+        const char *word;
+        json_t *(*act)(LpmMigration *, GError **);
+        json_t *(*act_on_body)(LpmMigration *, const json_t *, GError **);
+    } words[] = {
+        {"prepared", lpm_target_prepared, NULL}, {"commit", lpm_target_commit, NULL},
+        {"finish", lpm_target_finish, NULL},     {"switching", lpm_target_switching, NULL},
+        {"abandon", lpm_target_abandon, NULL},   {"abort", NULL, say_abort},
+        {"resume", NULL, lpm_target_resume},     {"lost", NULL, say_lost},
+    };
+    g_autofree char *word = g_path_get_basename(request->path);
     g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-    const char *cause = json_string_value(json_object_get(request->body, "cause"));
 
-    return migration ? lpm_target_abort(migration, cause ? cause : "no cause", error) : NULL;
-}
-
-static json_t *peer_finish(struct lpm_request *request, GError **error)
-{
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-
-    return migration ? lpm_target_finish(migration, error) : NULL;
+    for (gsize i = 0; migration && i < G_N_ELEMENTS(words); i++) {
+        if (strcmp(words[i].word, word) != 0)
+            continue;
+        return words[i].act ? words[i].act(migration, error)
+                            : words[i].act_on_body(migration, request->body, error);
+    }
+    if (migration)
+        lpm_fail(error, LPM_E_NOT_FOUND, "'%s' is no word of a migration", word);
+    return NULL;
 }
 
 static gboolean is_mover_gone(struct lpm_daemon *daemon, const char *id)
@@ -244,35 +256,6 @@ static gboolean is_mover_gone(struct lpm_daemon *daemon, const char *id)
         return FALSE;
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     return migration->mover_gone || migration->mover_error;
-}
-
-static json_t *peer_resume(struct lpm_request *request, GError **error)
-{
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-
-    return migration ? lpm_target_resume(migration, request->body, error) : NULL;
-}
-
-static json_t *peer_switching(struct lpm_request *request, GError **error)
-{
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-
-    return migration ? lpm_target_switching(migration, error) : NULL;
-}
-
-static json_t *peer_abandon(struct lpm_request *request, GError **error)
-{
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-
-    return migration ? lpm_target_abandon(migration, error) : NULL;
-}
-
-static json_t *peer_lost(struct lpm_request *request, GError **error)
-{
-    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
-    g_autofree char *cause = g_strdup_printf("its QEMU ended on %s", request->peer);
-
-    return migration ? lpm_target_lost(migration, cause, error) : NULL;
 }
 
 /* What the target asks when it has heard nothing: the source's newest decision, from the journal,
@@ -325,15 +308,15 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
         {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
         {"GET", "/v1/peer/migrations/{id}", LPM_SCOPE_PEER, NULL, NULL, peer_show},
-        {"POST", "/v1/peer/migrations/{id}/prepared", LPM_SCOPE_PEER, NULL, NULL, peer_prepared},
-        {"POST", "/v1/peer/migrations/{id}/commit", LPM_SCOPE_PEER, NULL, NULL, peer_commit},
-        {"POST", "/v1/peer/migrations/{id}/abort", LPM_SCOPE_PEER, "cause:s?", NULL, peer_abort},
-        {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_finish},
+        {"POST", "/v1/peer/migrations/{id}/prepared", LPM_SCOPE_PEER, NULL, NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/commit", LPM_SCOPE_PEER, NULL, NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/abort", LPM_SCOPE_PEER, "cause:s?", NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/resume", LPM_SCOPE_PEER,
-         "session:s psk:s backlog_bytes:i", NULL, peer_resume},
-        {"POST", "/v1/peer/migrations/{id}/switching", LPM_SCOPE_PEER, NULL, NULL, peer_switching},
-        {"POST", "/v1/peer/migrations/{id}/abandon", LPM_SCOPE_PEER, NULL, NULL, peer_abandon},
-        {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_lost},
+         "session:s psk:s backlog_bytes:i", NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/switching", LPM_SCOPE_PEER, NULL, NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/abandon", LPM_SCOPE_PEER, NULL, NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {NULL, NULL, LPM_SCOPE_LOCAL, NULL, NULL, NULL},
     };
 

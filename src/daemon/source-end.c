@@ -64,10 +64,8 @@ static void drop_mover(LpmMigration *migration)
 /* Best effort: a target that does not hear it learns it when it asks (target.c). */
 static void tell_finish(LpmMigration *migration)
 {
-    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/finish", migration->id);
     g_autoptr(GError) error = NULL;
-    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, NULL,
-                                   LPM_SOURCE_CALL_TIMEOUT_S, NULL, &error);
+    json_t *answer = lpm_handover_say(migration, "finish", NULL, &error);
 
     if (!answer) {
         lpm_migration_log(migration, LPM_LOG_WARNING, "finish", "%s", error->message);
@@ -121,15 +119,13 @@ void lpm_source_clean(LpmMigration *migration)
 /* The target's copy is paused and stays so without our word; being told, it goes at once. */
 static gboolean tell_abort(LpmMigration *migration, const char *cause)
 {
-    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/abort", migration->id);
     json_t *body = json_pack("{s:s}", "cause", cause);
     gboolean told = FALSE;
 
     LPM_FAULT_POINT("source", "telling-abort");
     for (int i = 0; i < TELL_ABORT_TRIES && !told && !lpm_migration_fenced(migration); i++) {
         g_autoptr(GError) error = NULL;
-        json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path,
-                                       body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, &error);
+        json_t *answer = lpm_handover_say(migration, "abort", body, &error);
 
         told = answer || g_error_matches(error, LPM_ERROR, LPM_E_MIGRATION_NOT_FOUND);
         if (answer)

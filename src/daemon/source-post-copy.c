@@ -81,7 +81,7 @@ static gboolean told_switching(LpmMigration *migration)
 
     if (migration->switching_told)
         return TRUE;
-    answer = lpm_handover_say(migration, "switching", &error);
+    answer = lpm_handover_say(migration, "switching", NULL, &error);
     if (!answer) {
         lpm_migration_log(migration, LPM_LOG_INFO, "post-copy", "not yet: %s", error->message);
         return FALSE;
@@ -128,13 +128,11 @@ static gboolean old_way_ended(LpmMigration *migration, GError **error)
 
 static gboolean tell_resume(LpmMigration *migration, GError **error)
 {
-    g_autofree char *path = g_strdup_printf("/v1/peer/migrations/%s/resume", migration->id);
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     json_t *body = json_pack("{s:s, s:s, s:I}", "session", session, "psk", psk, "backlog_bytes",
                              (json_int_t)migration->daemon->config->backlog_bytes);
-    json_t *answer = lpm_peer_call(migration->daemon->peers, migration->peer, "POST", path, body,
-                                   LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);
+    json_t *answer = lpm_handover_say(migration, "resume", body, error);
 
     explicit_bzero(psk, strlen(psk));
     json_decref(body);
@@ -178,12 +176,11 @@ static gboolean resume(LpmMigration *migration, GError **error)
 
 static gboolean own_qemu_gone(LpmMigration *migration)
 {
-    gboolean gone = FALSE;
+    gboolean gone;
 
-    if (!migration->qemu)
-        migration->qemu =
-            lpm_qemu_process_reopen(migration->qemu_pid, migration->qemu_start_time, &gone, NULL);
-    return migration->qemu ? lpm_qemu_process_is_ended(migration->qemu) : gone;
+    return lpm_handover_find_qemu(migration, &gone, NULL)
+               ? lpm_qemu_process_is_ended(migration->qemu)
+               : gone;
 }
 
 /* Is it the pair of movers that has to be replaced? Without the RPC alone QEMU goes on to its end
@@ -216,7 +213,7 @@ static enum verdict repair(LpmMigration *migration, enum lpm_partition_state sta
     g_autoptr(GError) error = NULL;
 
     if (own_qemu_gone(migration)) {
-        json_t *answer = lpm_handover_say(migration, "lost", &error);
+        json_t *answer = lpm_handover_say(migration, "lost", NULL, &error);
 
         if (answer) {
             json_decref(answer);
@@ -266,7 +263,7 @@ static enum verdict look_closer(LpmMigration *migration, enum lpm_outcome *outco
         return GO_ON;
     /* A question and not the order: one that comes late, after another way was taken, must not end
      * a copy that is complete. */
-    json_t *answer = lpm_handover_say(migration, "abandon", &reason);
+    json_t *answer = lpm_handover_say(migration, "abandon", NULL, &reason);
     if (!answer) {
         lpm_migration_log(migration, LPM_LOG_WARNING, "post-copy",
                           "whether the target has started is not known: %s", reason->message);
@@ -287,7 +284,7 @@ static enum verdict look_closer(LpmMigration *migration, enum lpm_outcome *outco
 static enum verdict look(LpmMigration *migration, enum lpm_outcome *outcome, GError **error)
 {
     g_autoptr(GError) reason = NULL;
-    json_t *answer = lpm_handover_say(migration, "prepared", &reason);
+    json_t *answer = lpm_handover_say(migration, "prepared", NULL, &reason);
 
     if (answer) {
         gboolean switched = json_is_true(json_object_get(answer, "switched"));

@@ -124,27 +124,12 @@ static gboolean give_listener(LpmMigration *migration, enum lpm_channel channel,
 
 static gboolean start_mover(LpmMigration *migration, GError **error)
 {
-    const LpmConfig *config = migration->daemon->config;
     g_autofree char *data = lpm_migration_data_path(migration);
     g_autofree char *rpc = lpm_migration_rpc_path(migration);
-    LpmMoverStart start = {.side = LPM_SIDE_SOURCE,
-                           .backlog_bytes = config->backlog_bytes,
-                           .compression = config->compression,
-                           .compression_level = config->compression_level,
-                           .migration = migration->id,
-                           .partition = migration->partition};
-    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_SOURCE,
-                                              lpm_migration_on_mover_event, migration, error);
+    LpmMoverStart start = {.backlog_bytes = migration->daemon->config->backlog_bytes};
 
-    if (!mover)
-        return FALSE;
-    lpm_migration_set_mover(migration, mover);
-    memcpy(start.session, migration->session, sizeof(start.session));
-    memcpy(start.psk, migration->psk, sizeof(start.psk));
-    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
-    lpm_mover_unlock(mover);
-    explicit_bzero(start.psk, sizeof(start.psk));
-    return ok && give_listener(migration, LPM_CHANNEL_DATA, data, error) &&
+    return lpm_migration_start_mover(migration, &start, error) &&
+           give_listener(migration, LPM_CHANNEL_DATA, data, error) &&
            give_listener(migration, LPM_CHANNEL_RPC, rpc, error);
 }
 

@@ -41,28 +41,11 @@ void lpm_target_open_door(LpmMigration *migration)
 gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboolean whole,
                                 GError **error)
 {
-    const LpmConfig *config = migration->daemon->config;
     gboolean may_switch = whole && migration->post_copy != LPM_POST_COPY_NEVER;
-    LpmMoverStart start = {.side = LPM_SIDE_TARGET,
-                           .backlog_bytes = backlog,
-                           .compression = config->compression,
-                           .compression_level = config->compression_level,
-                           .finish_by_outcome = may_switch,
-                           .gate_run = may_switch,
-                           .migration = migration->id,
-                           .partition = migration->partition};
-    struct lpm_mover *mover = lpm_mover_spawn(config, migration->id, LPM_SIDE_TARGET,
-                                              lpm_migration_on_mover_event, migration, error);
+    LpmMoverStart start = {
+        .backlog_bytes = backlog, .finish_by_outcome = may_switch, .gate_run = may_switch};
 
-    if (!mover)
-        return FALSE;
-    lpm_migration_set_mover(migration, mover);
-    memcpy(start.session, migration->session, sizeof(start.session));
-    memcpy(start.psk, migration->psk, sizeof(start.psk));
-    gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), &start, error);
-    lpm_mover_unlock(mover);
-    explicit_bzero(&start, sizeof(start));
-    return ok;
+    return lpm_migration_start_mover(migration, &start, error);
 }
 
 void lpm_target_drop_means(LpmMigration *migration)
