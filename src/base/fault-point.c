@@ -14,85 +14,39 @@
 
 static const char *folder; /* the run_dir; NULL before lpm_fault_points_init */
 
-/* Per side; "+" stands for the two points before and after what goes to the journal. */
-static const char *const source_points[] = {"+validating",
-                                            "+preparing",
-                                            "+copying",
-                                            "+suspending",
-                                            "+committing",
-                                            "+post-copy",
-                                            "+cleaning",
-                                            "+rolling-back",
-                                            "+in-doubt",
-                                            "+done",
-                                            "+failed",
-                                            "+stopped",
-                                            "+ending",
-                                            "+committed",
-                                            "+running",
-                                            "+aborted",
-                                            "+switching",
-                                            "+ended",
-                                            "+fenced",
-                                            "finish-held",
-                                            "asked-prepared",
-                                            "frozen",
-                                            "source-ended",
-                                            "telling-commit",
-                                            "told-commit",
-                                            "released",
-                                            "resuming",
-                                            "telling-abort",
-                                            "post-copy-asked",
-                                            "resuming-post-copy",
-                                            NULL};
+/* "+" stands for the two points before and after what goes to the journal. */
+static const char *const both_points[] = {
+    "+preparing", "+copying",   "+committing", "+post-copy", "+cleaning",  "+rolling-back",
+    "+in-doubt",  "+done",      "+failed",     "+stopped",   "+committed", "+running",
+    "+aborted",   "+switching", "+ended",      "+fenced",    "resuming",   NULL};
+static const char *const source_points[] = {
+    "+validating",        "+suspending", "+ending",       "finish-held",
+    "asked-prepared",     "frozen",      "source-ended",  "telling-commit",
+    "told-commit",        "released",    "telling-abort", "post-copy-asked",
+    "resuming-post-copy", NULL};
+static const char *const target_points[] = {
+    "+prepared",    "+switched", "mover-started", "prepared-asked",
+    "commit-asked", "resumed",   "discarding",    "discarded",
+    "finish-asked", "run-waits", "allowing-run",  "switching-asked",
+    "resume-asked", NULL};
 
-static const char *const target_points[] = {"+preparing",
-                                            "+copying",
-                                            "+post-copy",
-                                            "+committing",
-                                            "+cleaning",
-                                            "+rolling-back",
-                                            "+in-doubt",
-                                            "+done",
-                                            "+failed",
-                                            "+stopped",
-                                            "+prepared",
-                                            "+committed",
-                                            "+running",
-                                            "+aborted",
-                                            "+switching",
-                                            "+switched",
-                                            "+ended",
-                                            "+fenced",
-                                            "mover-started",
-                                            "prepared-asked",
-                                            "commit-asked",
-                                            "resuming",
-                                            "resumed",
-                                            "discarding",
-                                            "discarded",
-                                            "finish-asked",
-                                            "run-waits",
-                                            "allowing-run",
-                                            "switching-asked",
-                                            "resume-asked",
-                                            NULL};
-
-static const char *const *points_of(const char *side)
+/* Of one side: its own and those of both. */
+static const char *const *points_of(const char *side, int part)
 {
+    if (part == 0)
+        return both_points;
     return strcmp(side, "source") == 0 ? source_points : target_points;
 }
 
 static gboolean is_listed(const char *side, const char *prefix, const char *instant)
 {
-    const char *const *points = points_of(side);
+    for (int part = 0; part < 2; part++) {
+        for (const char *const *point = points_of(side, part); *point; point++) {
+            gboolean pair = **point == '+';
 
-    for (gsize i = 0; points[i]; i++) {
-        gboolean pair = points[i][0] == '+';
-
-        if (pair == (*prefix != '\0') && strcmp(points[i] + pair, instant) == 0)
-            return TRUE;
+            if (pair == (*prefix != '\0') && strcmp(*point + pair, instant) == 0)
+                return TRUE;
+        }
     }
     return FALSE;
 }
@@ -126,13 +80,13 @@ void lpm_fault_point(const char *side, const char *prefix, const char *instant)
 
 static void list(const char *side)
 {
-    const char *const *points = points_of(side);
-
-    for (gsize i = 0; points[i]; i++) {
-        if (points[i][0] == '+')
-            printf("%s.before-%s\n%s.after-%s\n", side, points[i] + 1, side, points[i] + 1);
-        else
-            printf("%s.%s\n", side, points[i]);
+    for (int part = 0; part < 2; part++) {
+        for (const char *const *point = points_of(side, part); *point; point++) {
+            if (**point == '+')
+                printf("%s.before-%s\n%s.after-%s\n", side, *point + 1, side, *point + 1);
+            else
+                printf("%s.%s\n", side, *point);
+        }
     }
 }
 
