@@ -51,6 +51,16 @@ static void mark_doubt(LpmMigration *migration, const char *cause)
                       cause);
 }
 
+/* Has this side agreed to post-copy, and nothing come of it yet? The source may have gone over
+ * since, and then cannot be gone back to: the copy waits for it, however long the silence
+ * (handover.h, P1). */
+static gboolean waits_for_switch(LpmMigration *migration)
+{
+    return lpm_migration_decided(migration, LPM_DECIDED_SWITCHING) &&
+           !lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) &&
+           !lpm_migration_decided(migration, LPM_DECIDED_PREPARED);
+}
+
 /* A source that knows that the partition runs here still needs the movers, until it has ended. */
 static void act_on(LpmMigration *migration, const char *decision, gboolean ended)
 {
@@ -95,10 +105,17 @@ static void look(LpmMigration *migration, gint64 *silent_since)
     mark_doubt(migration, error ? error->message : "the source's answer holds no decision");
     if (!too_long(migration, *silent_since))
         return;
-    if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING))
+    if (lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
         end_alone(migration);
-    else
+    } else if (waits_for_switch(migration)) {
+        *silent_since = 0; /* said again after as long a silence */
+        lpm_migration_log(migration, LPM_LOG_WARNING, "waiting",
+                          "the copy here is kept for a source that may have gone over to post-copy "
+                          "and is silent; if it never comes back: lpm recover %s --fenced %s",
+                          migration->partition, migration->peer);
+    } else {
         give_up(migration, "the source was silent for too long");
+    }
 }
 
 /* In post-copy, for the source that cannot ask any more. */
