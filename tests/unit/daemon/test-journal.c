@@ -298,6 +298,9 @@ static void test_log_is_filtered_and_bounded(void **state)
                         "second");
     json_auto_t *newest = lpm_journal_log_list(fixture->journal, NULL, NULL, 1, NULL);
     assert_true(json_equal(newest, of_m1));
+#ifdef LPM_FAULT_POINTS
+    skip(); /* the connection of run_sql() does not see what the journal has not synced */
+#endif
     /* As if as many lines as are kept had come: the two above are beyond the bound then. */
     assert_int_equal(run_sql(fixture, jump), SQLITE_OK);
     add_line(fixture->journal, NULL, "last");
