@@ -87,7 +87,7 @@ static void print_mover(FILE *out, const json_t *mover)
     static const char *const transmit[] = {"packets", "bytes", "errors", NULL};
     static const char *const receive[] = {"packets",     "bytes",      "errors",
                                           "bad_packets", "no_buffers", NULL};
-    static const char *const pages[] = {"sent", "zero", "resent", NULL};
+    static const char *const pages[] = {"sent", "zero", "resent", "unchanged", NULL};
     g_autofree char *id = field_text(mover, "migration");
     g_autofree char *partition = field_text(mover, "partition");
     g_autofree char *side = field_text(mover, "side");

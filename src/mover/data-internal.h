@@ -9,6 +9,7 @@
 #include "mover/data-pump.h"
 #include "mover/demand-meter.h"
 #include "mover/flight.h"
+#include "mover/page-tags.h"
 #include "mover/postcopy.h"
 #include "mover/ring.h"
 #include "stream/return-path.h"
@@ -29,6 +30,7 @@ struct lpm_data_pump {
 
     /* owned by the encoder, or by the target's writer */
     LpmStreamParser *parser;
+    LpmPageTags *tags;
 
     /* owned by the encoder */
     LpmBatch *batch;
@@ -50,6 +52,8 @@ struct lpm_data_pump {
     /* guarded by lock */
     XXH3_state_t *stream_hash;
     guint64 hash_bytes;
+    guint8 page_digest[LPM_TAG_BYTES];
+    guint64 pages_unchanged;
     struct lpm_stream_info info;
     struct lpm_latency handed_over; /* source: from a request to the page's frame */
 

@@ -24,10 +24,12 @@ void lpm_data_note_progress(LpmDataPump *data)
         lpm_switchover_note(data->switchover, LPM_OUTCOME_PRECOPY);
     pthread_mutex_lock(&data->lock);
     data->info = *info;
+    lpm_page_tags_digest(data->tags, data->page_digest);
     pthread_mutex_unlock(&data->lock);
 }
 
 LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                               const guint8 *secret, gsize secret_length,
                                const struct lpm_compressor *method, int level)
 {
     LpmDataPump *data = g_new0(LpmDataPump, 1);
@@ -35,6 +37,7 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
     data->pump = *pump;
     data->switchover = switchover;
     data->parser = lpm_stream_parser_new();
+    data->tags = lpm_page_tags_new(secret, secret_length);
     data->requests = lpm_return_parser_new();
     pthread_mutex_init(&data->lock, NULL);
     data->stream_hash = XXH3_createState();
@@ -58,13 +61,27 @@ void lpm_data_pump_acknowledged(LpmDataPump *data)
         lpm_ring_acknowledged(data->ring);
 }
 
+/* Lock held. The stream as it went, and what the target has of each page. */
+static XXH128_hash_t verification(const LpmDataPump *data)
+{
+    struct {
+        XXH128_canonical_t stream;
+        guint8 pages[LPM_TAG_BYTES];
+    } both;
+
+    XXH128_canonicalFromHash(&both.stream, XXH3_128bits_digest(data->stream_hash));
+    memcpy(both.pages, data->page_digest, sizeof(both.pages));
+    return XXH3_128bits(&both, sizeof(both));
+}
+
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
 {
     memset(facts, 0, sizeof(*facts));
     pthread_mutex_lock(&data->lock);
     facts->stream = data->info;
     facts->hash_bytes = data->hash_bytes;
-    XXH128_hash_t hash = XXH3_128bits_digest(data->stream_hash);
+    facts->pages_unchanged = data->pages_unchanged;
+    XXH128_hash_t hash = verification(data);
 
     facts->demand.latency = data->handed_over;
     LpmPostcopy *postcopy = data->postcopy;
@@ -101,6 +118,7 @@ void lpm_data_pump_free(LpmDataPump *data)
     lpm_postcopy_free(data->postcopy);
     lpm_demand_meter_free(data->meter);
     lpm_stream_parser_free(data->parser);
+    lpm_page_tags_free(data->tags);
     lpm_return_parser_free(data->requests);
     lpm_batch_free(data->batch);
     lpm_batch_encoder_free(data->codec);

@@ -19,17 +19,21 @@ typedef struct lpm_data_pump LpmDataPump;
 
 struct lpm_data_facts {
     struct lpm_stream_info stream; /* what passed: read at the source, written at the target */
-    guint64 hash_bytes; /* of the forward stream: read at the source, written at the target; in
-                           post-copy in the order in which it went */
-    char hash[33];      /* XXH3-128 of them, hexadecimal; "" while there are none */
+    guint64 hash_bytes; /* of the forward stream as it went: sent at the source, written at the
+                           target */
+    char hash[33];      /* of them, and of what the target has of each page (docs/mover-protocol.md,
+                           "Verification"), hexadecimal; "" while there are none */
+    guint64 pages_unchanged;        /* source: records left out */
     struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at
                                        the target until the page was given to QEMU */
     struct lpm_page_queue_state queue; /* the source's, in post-copy */
 };
 
-/* Starts. `method` and `level` are used by the source. `switchover` (borrowed) is told the outcome
- * of the stream, and asked before the word to run is given to QEMU. */
+/* Starts. `secret` is the session's key. `method` and `level` are used by the source. `switchover`
+ * (borrowed) is told the outcome of the stream, and asked before the word to run is given to QEMU.
+ */
 LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
+                               const guint8 *secret, gsize secret_length,
                                const struct lpm_compressor *method, int level);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);

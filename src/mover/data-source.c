@@ -104,6 +104,20 @@ static void add_event(LpmDataPump *data, const struct lpm_stream_event *event)
     XXH3_64bits_update(data->frame_hash, event->data, event->length);
 }
 
+/* Up to post-copy. */
+static void send_event(LpmDataPump *data, const struct lpm_stream_event *event)
+{
+    if (lpm_page_tags_note(data->tags, data->parser, event) == LPM_PAGE_UNCHANGED) {
+        lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, event->length);
+        pthread_mutex_lock(&data->lock);
+        data->pages_unchanged++;
+        pthread_mutex_unlock(&data->lock);
+        return;
+    }
+    add_event(data, event);
+    lpm_data_hash(data, event->data, event->length);
+}
+
 /* ---- post-copy ---- */
 
 /* The word to run has passed. */
@@ -203,7 +217,7 @@ static gboolean send_postcopy(LpmDataPump *data)
 
 static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
 {
-    gsize done = 0, hashed = 0;
+    gsize done = 0;
 
     while (done < slot->length) {
         gboolean ran = lpm_stream_parser_info(data->parser)->postcopy_run;
@@ -215,18 +229,12 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
             put_event(data, &event);
             continue;
         }
-        add_event(data, &event);
+        send_event(data, &event);
         if (lpm_batch_full(data->batch))
             send_batch(data);
-        if (ran || !lpm_stream_parser_info(data->parser)->postcopy_run)
-            continue;
-        /* From here on bytes are hashed in the order in which they go. */
-        lpm_data_hash(data, slot->data, done);
-        hashed = done;
-        begin_postcopy(data);
+        if (!ran && lpm_stream_parser_info(data->parser)->postcopy_run)
+            begin_postcopy(data);
     }
-    if (!data->postcopy)
-        lpm_data_hash(data, slot->data + hashed, slot->length - hashed);
     if (lpm_stream_parser_info(data->parser)->postcopy_resumed)
         lpm_session_set_limit(data->pump.session, LPM_CHANNEL_DATA, RESUMED_WINDOW);
     lpm_data_note_progress(data);
@@ -260,7 +268,7 @@ static void encode_end(LpmDataPump *data)
         if (!end_postcopy(data))
             return;
     } else {
-        add_event(data, &event);
+        send_event(data, &event);
         send_batch(data);
     }
     lpm_pump_end_reading(&data->pump, data->read_failure);

@@ -64,6 +64,7 @@ static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gs
         struct lpm_stream_event event;
 
         done += lpm_stream_parser_step(data->parser, bytes + done, length - done, &event);
+        lpm_page_tags_note(data->tags, data->parser, &event);
         note_given(data, &event);
         if (ran || !runs(data))
             continue;

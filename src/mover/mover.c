@@ -149,7 +149,6 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     mover->log = (struct lpm_log_context){.migration = mover->start.migration,
                                           .partition = mover->start.partition};
     mover->session = lpm_session_new(&config);
-    explicit_bzero(&config, sizeof(config));
     struct lpm_pump rpc = make_pump(mover, LPM_CHANNEL_RPC);
     struct lpm_pump data = make_pump(mover, LPM_CHANNEL_DATA);
 
@@ -158,7 +157,9 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     mover->switchover = lpm_switchover_new(target && start->gate_run, note_change, mover);
     mover->rpc = lpm_rpc_pump_new(
         &rpc, target && start->finish_by_outcome ? mover->switchover : NULL, note_change, mover);
-    mover->data = lpm_data_pump_new(&data, mover->switchover, method, start->compression_level);
+    mover->data = lpm_data_pump_new(&data, mover->switchover, config.psk, sizeof(config.psk),
+                                    method, start->compression_level);
+    explicit_bzero(&config, sizeof(config));
     mover->started_us = lpm_monotonic_us();
     mover->started = TRUE;
     return TRUE;

@@ -28,7 +28,9 @@ def assert_plausible(report):
     # The clients cannot have been served while the processors stood still.
     assert 0 < report["suspended_us"] <= report["client_gap_us"] + report["clock_error_us"]
     assert report["total_ms"] * 1000 > report["suspended_us"]
-    assert report["pages"]["sent"] * 4096 <= report["stream_bytes"]
+    pages = report["pages"]
+    assert (pages["sent"] - pages["unchanged"]) * 4096 <= report["stream_bytes"]
+    assert 0 <= pages["unchanged"] <= pages["resent"]
     assert 0 < report["encoded_bytes"] < report["stream_bytes"]
     assert report["wire_bytes"] >= report["encoded_bytes"]
     assert [p["name"] for p in report["phases"]] == [

@@ -105,7 +105,7 @@ REPORT = {
     "id": "m1", "partition": "web", "source": "a", "target": "b", "result": "done",
     "total_ms": 12345, "suspended_us": 45123, "clock_offset_us": -12, "clock_error_us": 30,
     "phases": migration("done")["phases"],
-    "pages": {"sent": 65536, "zero": 12000, "resent": 345}, "rounds": 4, "dirty_rate": 3145728,
+    "pages": {"sent": 65536, "zero": 12000, "resent": 345, "unchanged": 40}, "rounds": 4, "dirty_rate": 3145728,
     "stream_bytes": 386547056, "encoded_bytes": 150323856,
     "link_bytes": {"sent": 150400000, "received": 20480}, "wire_bytes": None,
     "compression_ratio": 2.571,
@@ -126,7 +126,7 @@ MOVER = {
          "bytes_done": 386547056, "encoded_bytes": 150323856, "unacknowledged": 65536},
         {"channel": "rpc", "bytes_total": 20000, "bytes_left": 0, "bytes_done": 20000,
          "encoded_bytes": 20000, "unacknowledged": 0}],
-    "pages": {"sent": 65536, "zero": 12000, "resent": 345}, "iteration": 2,
+    "pages": {"sent": 65536, "zero": 12000, "resent": 345, "unchanged": 40}, "iteration": 2,
     "links": [{"state": "up", "reconnects": 0}], "cpu_us": 2100000, "stream_hash": None}
 
 PEERS = {"peers": [

@@ -127,3 +127,43 @@ void meaning_assert_same(const struct meaning *one, const struct meaning *other,
         assert_int_equal(a->segment, b->segment);
     }
 }
+
+/* ---- repeats ---- */
+
+/* Notes the page; TRUE if it had this content before. */
+static gboolean repeats(GHashTable *seen, const struct lpm_stream_event *event)
+{
+    static const guint8 zeros[4096];
+    gint64 key = (gint64)event->block << 48 | (gint64)event->offset;
+    gint64 content =
+        (gint64)(event->type == LPM_STREAM_PAGE
+                     ? lpm_checksum(event->data + event->header_length, event->page_size)
+                     : lpm_checksum(zeros, event->page_size));
+    const gint64 *before = g_hash_table_lookup(seen, &key);
+    gboolean same = before && *before == content;
+
+    g_hash_table_replace(seen, g_memdup2(&key, sizeof(key)), g_memdup2(&content, sizeof(content)));
+    return same;
+}
+
+GByteArray *meaning_without_repeats(const GByteArray *stream)
+{
+    g_autoptr(LpmStreamParser) parser = lpm_stream_parser_new();
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, g_free);
+    GByteArray *rest = g_byte_array_new();
+    struct lpm_stream_event event;
+
+    for (gsize done = 0; done < stream->len;) {
+        done += lpm_stream_parser_step(parser, stream->data + done, stream->len - done, &event);
+        gboolean page = event.type == LPM_STREAM_PAGE || event.type == LPM_STREAM_ZERO_PAGE;
+
+        if (page && !lpm_stream_parser_info(parser)->postcopy_run &&
+            !lpm_stream_parser_info(parser)->postcopy_resumed && repeats(seen, &event) &&
+            event.flags & 0x20)
+            continue;
+        g_byte_array_append(rest, event.data, (guint)event.length);
+    }
+    lpm_stream_parser_flush(parser, &event);
+    g_byte_array_append(rest, event.data, (guint)event.length);
+    return rest;
+}

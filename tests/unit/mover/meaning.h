@@ -29,4 +29,8 @@ void meaning_free(struct meaning *meaning);
  * missing or twice. Fails the test if not. */
 void meaning_assert_same(const struct meaning *one, const struct meaning *other, gboolean sorted);
 
+/* The stream without the records that a mover leaves out: up to the word to run those with CONTINUE
+ * whose page had the same content before. Content is compared by its checksum. A new array. */
+GByteArray *meaning_without_repeats(const GByteArray *stream);
+
 #endif

@@ -33,7 +33,8 @@ struct trial {
     gsize run_end;   /* behind the word to run; 0: there is none */
 };
 
-/* A capture, and where its package ends: RUN is its last command. */
+/* A capture without what a mover leaves out, and where its package ends: RUN is its last command.
+ */
 static GByteArray *load(const char *name, gsize *run_end)
 {
     g_autofree char *path = g_build_filename(g_getenv("LPM_GOLDEN_STREAMS"), name, NULL);
@@ -43,11 +44,12 @@ static GByteArray *load(const char *name, gsize *run_end)
 
     assert_true(g_file_get_contents(path, &packed, &length, NULL));
     guint size = (guint)ZSTD_getFrameContentSize(packed, length);
-    GByteArray *stream = g_byte_array_new();
+    g_autoptr(GByteArray) whole = g_byte_array_new();
 
-    g_byte_array_set_size(stream, size);
-    assert_int_equal(ZSTD_decompress(stream->data, size, packed, length), size);
-    const guint8 *found = memmem(stream->data, size, packaged, sizeof(packaged));
+    g_byte_array_set_size(whole, size);
+    assert_int_equal(ZSTD_decompress(whole->data, size, packed, length), size);
+    GByteArray *stream = meaning_without_repeats(whole);
+    const guint8 *found = memmem(stream->data, stream->len, packaged, sizeof(packaged));
 
     *run_end = 0;
     if (found)
