@@ -49,6 +49,9 @@ static const char *const migrations[] = {
     "STRICT;"
     "CREATE INDEX log_of_partition ON log (partition);"
     "CREATE INDEX log_of_migration ON log (migration);",
+    "CREATE TABLE forecasts (migration TEXT PRIMARY KEY REFERENCES migrations (id), made_ms "
+    "INTEGER "
+    "NOT NULL, document TEXT NOT NULL) STRICT;",
 };
 
 gboolean lpm_journal_db_fail(struct lpm_journal *journal, const char *doing, GError **error)

@@ -44,4 +44,9 @@ gboolean lpm_journal_db_end(struct lpm_journal *journal, gboolean ok, GError **e
 char *lpm_journal_db_text(LpmStatement *statement, int column);
 json_t *lpm_journal_db_json(LpmStatement *statement, int column);
 
+/* A migration from a row whose first columns are these. */
+#define LPM_MIGRATION_COLUMNS                                                                      \
+    "id, role, partition, uuid, peer, state, started_ms, ended_ms, doc, error, report"
+LpmMigrationRow *lpm_journal_db_migration(LpmStatement *statement);
+
 #endif

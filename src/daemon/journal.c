@@ -6,7 +6,6 @@
 #include "base/error.h"
 #include "daemon/journal-db.h"
 
-#define COLUMNS "id, role, partition, uuid, peer, state, started_ms, ended_ms, doc, error, report"
 #define LIST_DEFAULT 1000
 
 void lpm_migration_row_free(LpmMigrationRow *row)
@@ -110,7 +109,7 @@ gboolean lpm_journal_migration_finish(struct lpm_journal *journal, const char *i
     return run_update(journal, statement, id, error);
 }
 
-static LpmMigrationRow *read_row(LpmStatement *statement)
+LpmMigrationRow *lpm_journal_db_migration(LpmStatement *statement)
 {
     LpmMigrationRow *row = g_new0(LpmMigrationRow, 1);
 
@@ -136,10 +135,10 @@ LpmMigrationRow *lpm_journal_migration_get(struct lpm_journal *journal, const ch
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
-        journal, &reason, "SELECT " COLUMNS " FROM migrations WHERE id = ?", "s", id);
+        journal, &reason, "SELECT " LPM_MIGRATION_COLUMNS " FROM migrations WHERE id = ?", "s", id);
 
     if (statement && lpm_journal_db_row(journal, statement, &reason))
-        return read_row(statement);
+        return lpm_journal_db_migration(statement);
     if (reason)
         g_propagate_error(error, g_steal_pointer(&reason));
     else
@@ -154,14 +153,15 @@ GPtrArray *lpm_journal_migrations(struct lpm_journal *journal, const char *parti
     g_autoptr(GPtrArray) rows =
         g_ptr_array_new_with_free_func((GDestroyNotify)lpm_migration_row_free);
     g_autoptr(GError) reason = NULL;
-    g_autoptr(LpmStatement) statement = lpm_journal_db_query(
-        journal, &reason,
-        "SELECT " COLUMNS " FROM migrations WHERE (?1 IS NULL OR partition = ?1 OR uuid = ?1) "
-        "AND (?2 = 0 OR ended_ms IS NULL) ORDER BY number DESC LIMIT ?3",
-        "suu", partition, active ? 1U : 0U, limit ? limit : LIST_DEFAULT);
+    g_autoptr(LpmStatement) statement =
+        lpm_journal_db_query(journal, &reason,
+                             "SELECT " LPM_MIGRATION_COLUMNS
+                             " FROM migrations WHERE (?1 IS NULL OR partition = ?1 OR uuid = ?1) "
+                             "AND (?2 = 0 OR ended_ms IS NULL) ORDER BY number DESC LIMIT ?3",
+                             "suu", partition, active ? 1U : 0U, limit ? limit : LIST_DEFAULT);
 
     while (statement && lpm_journal_db_row(journal, statement, &reason))
-        g_ptr_array_add(rows, read_row(statement));
+        g_ptr_array_add(rows, lpm_journal_db_migration(statement));
     if (reason) {
         g_propagate_error(error, g_steal_pointer(&reason));
         return NULL;

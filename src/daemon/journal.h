@@ -73,6 +73,23 @@ GPtrArray *lpm_journal_migrations(struct lpm_journal *journal, const char *parti
 /* How many have not ended; with `peer`, those with that peer. -1 on error. */
 int lpm_journal_active_count(struct lpm_journal *journal, const char *peer, GError **error);
 
+/* ---- forecasts (journal-forecasts.c) ---- */
+
+/* A migration of this host as the source, and the forecast that was made of it (NULL: none). */
+typedef struct lpm_forecast_past {
+    LpmMigrationRow *row;
+    json_t *forecast;
+} LpmForecastPast;
+void lpm_forecast_past_free(LpmForecastPast *past);
+
+/* Stores the forecast (borrowed) of a migration, once: another one of the same is an error. */
+gboolean lpm_journal_forecast_add(struct lpm_journal *journal, const char *id, int64_t made_ms,
+                                  json_t *forecast, GError **error);
+/* LpmForecastPast (freed with the array), newest first, at most `limit`: migrations from this host
+ * that were done or have a forecast; with `partition`, those of that name or UUID. */
+GPtrArray *lpm_journal_forecasts(struct lpm_journal *journal, const char *partition, guint limit,
+                                 GError **error);
+
 /* ---- decisions ---- */
 
 /* One decision. `facts` is an object. */

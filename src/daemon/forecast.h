@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ * Copyright 2026 The OpenLPM authors */
+/*
+ * The forecast of a migration: how long it will take, for how long the partition will be suspended,
+ * what it will send, and whether pre-copy comes to an end. A pure model (docs/forecast.md): what
+ * was measured and what earlier migrations taught goes in, ranges come out. No function here asks
+ * anything of a host, blocks, or keeps state; any thread.
+ */
+#ifndef LPM_DAEMON_FORECAST_H
+#define LPM_DAEMON_FORECAST_H
+
+#include "daemon/migration.h"
+
+#include <glib.h>
+#include <jansson.h>
+
+/* A figure, and what it may be at least and at most. */
+struct lpm_range {
+    double low, expected, high;
+};
+
+/* What earlier migrations taught, or the defaults of docs/forecast.md (forecast-history.h). Times
+ * in microseconds, rates in bytes of QEMU's stream per second. */
+struct lpm_lessons {
+    struct lpm_range before_us; /* from the start to the first byte of the stream */
+    struct lpm_range after_us;  /* from the resumption to the end */
+    struct lpm_range added_us;  /* the hand-over, within the suspension */
+    struct lpm_range freeze;    /* the suspension before it, as a part of what QEMU was allowed */
+    struct lpm_range switch_us; /* suspension of a switch to post-copy */
+    struct lpm_range engine;    /* rate of QEMU and the movers when nothing caps it */
+    struct lpm_range ratio;     /* bytes of the stream per byte on the link */
+    struct lpm_range full;      /* part of the resident memory that goes as full pages */
+    double dirty_rate;          /* the partition's, as QEMU saw it; -1: not known */
+    double link_rate;           /* of the link to that host, sampled last; 0: not known */
+    guint of_partition, of_pair, of_all; /* migrations that were learnt from */
+};
+
+/* What is known before the copy begins. */
+struct lpm_forecast_input {
+    guint64 memory_bytes;
+    guint64 resident_bytes; /* of the memory, in QEMU's resident set; 0: not known */
+    double link_rate;       /* bytes/s that passed the movers' link; 0: not sampled */
+    double dirty_rate;      /* bytes/s, distinct pages of one second; -1: not sampled */
+    guint64 bandwidth;      /* cap of the stream in bytes/s; 0: none */
+    guint max_suspend_ms;
+    gboolean limit_asked; /* the operator named max_suspend_ms for this migration */
+    enum lpm_post_copy post_copy;
+    guint post_copy_rounds; /* of lpmd.conf */
+    struct lpm_lessons lessons;
+};
+
+enum lpm_converges { LPM_CONVERGES_YES, LPM_CONVERGES_UNSURE, LPM_CONVERGES_NO };
+
+struct lpm_forecast {
+    /* Not finite where the copy has no end (post-copy apart). */
+    struct lpm_range total_us, suspended_us, rounds, stream_bytes, link_bytes;
+    struct lpm_range rate; /* of the stream, bytes/s */
+    enum lpm_converges converges;
+    guint limit_ms; /* for QEMU: what max_suspend_ms leaves beside the hand-over, if it was asked */
+};
+
+void lpm_forecast_make(const struct lpm_forecast_input *input, struct lpm_forecast *forecast);
+
+/* TRUE unless even the best case takes longer than max_suspend_ms, or has no end at all. *why (may
+ * be NULL): the figures, for people; a new string, set when FALSE. */
+gboolean lpm_forecast_holds(const struct lpm_forecast_input *input,
+                            const struct lpm_forecast *forecast, char **why);
+
+/* {made_ms, total_ms, suspended_us, rounds, stream_bytes, link_bytes: {low, expected, high}, each
+ * null where there is no end; converges: "yes", "unsure" or "no"; limit_ms; inputs: {...}}. A new
+ * reference. `made_ms`: when, since 1970. */
+json_t *lpm_forecast_json(const struct lpm_forecast_input *input,
+                          const struct lpm_forecast *forecast, gint64 made_ms);
+
+#endif
