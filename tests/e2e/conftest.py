@@ -15,10 +15,11 @@ import pytest
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, TREE)
 
-from lab import lpmd, proc  # noqa: E402
+from lab import lpmd, net, proc  # noqa: E402
 from lab.faults import observe  # noqa: E402
 from lab.scenario import Scenario  # noqa: E402
 from lab.state import Lab  # noqa: E402
+from validating import SEGMENT  # noqa: E402
 
 LOG_LINES = 25
 # In the names of the labs: of this run of tests/run-tests, or of this pytest.
@@ -47,6 +48,23 @@ def tiny(lab, request):
     options = {"mem": 128, "append": "ledger.mem=16M"}
     lab.add_guest("tiny", **options | getattr(request.module, "GUEST", {}))
     return "tiny"
+
+
+@pytest.fixture
+def image(lab):
+    """A file that both hosts see under one name, on a file system that libvirt takes for local."""
+    path = os.path.join(lab.lab.var_dir, "image.raw")
+    with open(path, "wb") as f:
+        f.truncate(1 << 20)
+    yield path
+    os.unlink(path)
+
+
+@pytest.fixture(scope="module")
+def segment(lab):
+    """A bridge of that name on each host, joined to a segment of the LAN."""
+    net.add_segment(lab.lab, lab.state, SEGMENT)
+    return SEGMENT
 
 
 @pytest.fixture(scope="session")

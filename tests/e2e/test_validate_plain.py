@@ -7,20 +7,11 @@ are those of docs/validation.md, which shows what these tests see."""
 import contextlib
 import os
 
-import pytest
-
 from lab import host, net, proc, san
 from support import home, other
-from test_validate import ANOTHER_MAC, codes, definition, validate
+from validating import ANOTHER_MAC, codes, definition, validate
 
 GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0"}
-SEGMENT = "br1"
-
-
-@pytest.fixture(scope="module")
-def segment(lab):
-    net.add_segment(lab.lab, lab.state, SEGMENT)
-    return SEGMENT
 
 
 def plain(lab, partition):

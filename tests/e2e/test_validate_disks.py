@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""lpm validate: the target sees the same disks, media and kernels (see test_validate.py)."""
+
+import contextlib
+import os
+import re
+
+import pytest
+
+from lab import host, net, proc, san
+from validating import (LIMIT_MS, TWO_DISKS, attached_file, bound, cause, codes, device, private,
+                        validate)
+
+GUEST = TWO_DISKS
+
+
+def lun_of(lab, partition, index=0):
+    return lab.state["guests"][partition]["luns"][index]
+
+
+def test_swapped_lun(lab, tiny):
+    """Same portal, same target, same LUN number, same size: another disk."""
+    san.begin_impostor(lab.lab, lab.state, "beta", lun_of(lab, tiny))
+    try:
+        report = validate(lab, tiny)
+        # The second LUN is not there at all.
+        assert codes(report) == ["LPM-6001", "LPM-6002"]
+        assert "OTHER" in cause(report, "LPM-6001") and "beta" in cause(report, "LPM-6001")
+    finally:
+        san.end_impostor(lab.lab, lab.state)
+    assert codes(validate(lab, tiny)) == []
+
+
+def test_disk_out_of_reach(lab, tiny):
+    net.ip("link", "set", "san0", "down", netns=lab.lab.netns("beta"))
+    try:
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6002", "LPM-6002"]
+        assert report["took_ms"] < LIMIT_MS
+    finally:
+        net.ip("link", "set", "san0", "up", netns=lab.lab.netns("beta"))
+
+
+def test_image_on_a_local_file_system(lab, tiny, image):
+    with attached_file(lab, tiny, image, "--cache", "none"):
+        assert codes(validate(lab, tiny)) == ["LPM-6003"]
+    assert not [n for n in os.listdir(lab.lab.var_dir) if n.startswith(".lpm-")]
+
+
+def test_cache_mode(lab, tiny, image):
+    """On top of the place of the file, which the lab cannot offer otherwise."""
+    with attached_file(lab, tiny, image, "--cache", "writeback"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6003", "LPM-6006"]
+        assert "writeback" in cause(report, "LPM-6006")
+
+
+def test_medium(lab, tiny):
+    path = private(lab, "alpha", "seed.iso", b"seed" * 4096)
+    with attached_file(lab, tiny, path, "--mode", "readonly"):
+        assert codes(validate(lab, tiny)) == ["LPM-6007"]
+        private(lab, "beta", "seed.iso", b"Seed" * 4096)
+        assert codes(validate(lab, tiny)) == ["LPM-6008"]
+        private(lab, "beta", "seed.iso", b"seed" * 4096)
+        assert codes(validate(lab, tiny)) == []
+
+
+def serve(lab, where, address, path):
+    """An NBD server on a host that has the address, until the process that is returned ends."""
+    net.ip("addr", "add", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
+    return host.daemon_in(lab.lab, lab.state, where,
+                          ["qemu-nbd", "-t", "--shared=0", "-f", "raw", "-x", "vol", "-b", address,
+                           path], os.path.join(lab.lab.var_dir, "nbd.log"))
+
+
+@contextlib.contextmanager
+def nbd_disk(lab, partition, contents):
+    """A disk that does not say who it is: an export that each host finds under one address, behind
+    which each of them has its own content."""
+    address, servers = "10.99.1.1", []
+    try:
+        for where, content in contents.items():
+            path = private(lab, where, "export.raw", content)
+            servers.append((where, serve(lab, where, address, path)))
+        proc.wait_until("the servers", lambda: all(
+            proc.run(lab.enter(w, "qemu-img", "info", f"nbd://{address}/vol"), check=False)
+            .returncode == 0 for w in contents), 20)
+        with device(lab, partition,
+                    "<disk type='network' device='disk'><driver name='qemu' cache='none'/>"
+                    f"<source protocol='nbd' name='vol'><host name='{address}' port='10809'/>"
+                    "</source><target dev='vdn' bus='virtio'/></disk>", "vdn"):
+            yield
+    finally:
+        for where, server in servers:
+            proc.end(server)
+            net.ip("addr", "del", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
+
+
+def some_disk(seed, size=8 << 20):
+    """Content without two equal blocks."""
+    return b"".join(seed + n.to_bytes(4, "big") + bytes(4088) for n in range(size >> 12))
+
+
+@pytest.mark.parametrize("there, found", [
+    (some_disk(b"same"), []),
+    # A partition that runs writes a block now and then.
+    (some_disk(b"same")[:-4096] + bytes(4096), []),
+    (some_disk(b"none"), ["LPM-6001"]),
+    (some_disk(b"same", 4 << 20), ["LPM-6001"]),
+], ids=["same", "written", "other", "smaller"])
+def test_export_that_does_not_say_who_it_is(lab, tiny, there, found):
+    with nbd_disk(lab, tiny, {"alpha": some_disk(b"same"), "beta": there}):
+        assert codes(validate(lab, tiny)) == found
+
+
+def test_exports_that_are_empty(lab, tiny):
+    """Two empty disks look alike: that proves nothing, and is said."""
+    with nbd_disk(lab, tiny, {"alpha": bytes(8 << 20), "beta": bytes(8 << 20)}):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6004"] and report["verdict"] == "may-be-possible"
+
+
+def test_no_such_export(lab, tiny):
+    with nbd_disk(lab, tiny, {"alpha": some_disk(b"same")}):
+        assert codes(validate(lab, tiny)) == ["LPM-6002"]
+
+
+def test_layer_below_an_image(lab, tiny, image):
+    """An image that both hosts see over one that only the source has."""
+    base = private(lab, "alpha", "base.raw", bytes(1 << 20))
+    os.unlink(image)
+    proc.run(lab.enter("alpha", "qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw",
+                       image))
+    with attached_file(lab, tiny, image, "--cache", "none", "--subdriver", "qcow2"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6003", "LPM-6007"]
+        assert base in cause(report, "LPM-6007")
+
+
+@pytest.mark.parametrize("kind, found", [(1, ["LPM-6005"]), (3, ["LPM-6005"]), (5, []), (8, [])])
+def test_reservation(lab, tiny, kind, found):
+    """On the second LUN, which the guest does not use."""
+    sto = lab.state["san"]
+
+    def reserve(number):
+        proc.run(lab.enter("beta", lab.program("lab-reserve"), f"{sto['address']}:{sto['port']}",
+                           sto["iqn"], str(lun_of(lab, tiny, 1)), str(number)))
+    reserve(kind)
+    try:
+        assert codes(validate(lab, tiny)) == found
+    finally:
+        reserve(0)
+
+
+def test_other_kernel(lab, tiny, image):
+    xml = lab.virsh("alpha", "dumpxml", tiny)
+    kernel = re.search(r"<kernel>(.*?)</kernel>", xml)[1]
+    with bound(lab, "beta", image, kernel):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6009"] and report["verdict"] == "may-be-possible"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""lpm validate: networks between the hosts, and what the hosts are (see test_validate.py)."""
+
+import contextlib
+import os
+import re
+
+import pytest
+
+from lab import host, lpmd, net, proc
+from validating import (ANOTHER_MAC, ANOTHER_UUID, LIMIT_MS, SEGMENT, TWO_DISKS, adapter, bound,
+                        cause, codes, configured, defined, definition, validate)
+
+GUEST = TWO_DISKS
+
+
+# ---- networks ----
+
+def test_second_network(lab, tiny, segment):
+    with adapter(lab, tiny, segment):
+        assert codes(validate(lab, tiny)) == []
+
+
+def test_same_bridge_on_another_segment(lab, tiny, segment):
+    lan = lab.lab.netns("lan")
+    net.ip("link", "add", "br1b", "type", "bridge", netns=lan)
+    net.ip("link", "set", "br1b", "up", netns=lan)
+    net.ip("link", "set", f"beta-{segment}", "master", "br1b", netns=lan)
+    try:
+        with adapter(lab, tiny, segment):
+            report = validate(lab, tiny)
+            assert codes(report) == ["LPM-6011"] and "aa:00:01" in cause(report, "LPM-6011")
+            assert report["took_ms"] < LIMIT_MS
+    finally:
+        net.ip("link", "set", f"beta-{segment}", "master", segment, netns=lan)
+        net.ip("link", "del", "br1b", netns=lan)
+
+
+def test_no_such_bridge(lab, tiny, segment):
+    net.ip("link", "set", segment, "name", "br9", netns=lab.lab.netns("beta"))
+    try:
+        with adapter(lab, tiny, segment):
+            assert codes(validate(lab, tiny)) == ["LPM-6010"]
+    finally:
+        net.ip("link", "set", "br9", "name", segment, netns=lab.lab.netns("beta"))
+
+
+def network(lab, where, forward):
+    path = os.path.join(lab.lab.var_dir, "network.xml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"<network><name>office</name><forward mode='{forward}'/>"
+                + (f"<bridge name='{SEGMENT}'/>" if forward == "bridge" else
+                   "<bridge name='virbr7'/><ip address='192.168.77.1' netmask='255.255.255.0'/>")
+                + "</network>")
+    lab.virsh(where, "net-define", path)
+
+
+def test_network_of_libvirt(lab, tiny, segment):
+    """The name is looked up on each host: what counts is the bridge behind it."""
+    assert segment == SEGMENT
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>office</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, (r"<interface type='bridge'>(.*?)<source bridge='br0'/>",
+                                    r"<interface type='network'>\1<source network='office'/>"))
+    network(lab, "alpha", "bridge")
+    with defined(lab, "alpha", "office", path):
+        assert codes(validate(lab, "office")) == ["LPM-3002", "LPM-6010"]
+        network(lab, "beta", "bridge")
+        assert codes(validate(lab, "office")) == ["LPM-3002"]
+        lab.virsh("beta", "net-undefine", "office")
+        network(lab, "beta", "nat")
+        assert codes(validate(lab, "office")) == ["LPM-3002", "LPM-6013"]
+    for where in ("alpha", "beta"):
+        lab.virsh(where, "net-undefine", "office")
+
+
+@pytest.mark.parametrize("where, device", [("lan", f"beta-{SEGMENT}"), ("beta", SEGMENT)])
+def test_mtu_hole(lab, tiny, segment, where, device):
+    net.ip("link", "set", device, "mtu", "1280", netns=lab.lab.netns(where))
+    try:
+        with adapter(lab, tiny, segment):
+            assert codes(validate(lab, tiny)) == ["LPM-6012"]
+    finally:
+        net.ip("link", "set", device, "mtu", "1500", netns=lab.lab.netns(where))
+
+
+# ---- the hosts ----
+
+def test_mover_cannot_start(lab, tiny):
+    with configured(lab, "beta", "[mover]\npath=/nonexistent/lpm-mover\n"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-4002"] and "beta" in cause(report, "LPM-4002")
+
+
+def test_data_port_closed(lab, tiny):
+    rule = ["INPUT", "-p", "tcp", "--dport", "16521", "-j", "DROP"]
+    proc.run(lab.enter("beta", "iptables", "-I", *rule))
+    try:
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6090"] and report["took_ms"] < LIMIT_MS
+    finally:
+        proc.run(lab.enter("beta", "iptables", "-D", *rule))
+
+
+def test_socket_folders_differ(lab, tiny):
+    with configured(lab, "beta", "[host]\nsocket_dir=/run/libvirt/elsewhere\n"):
+        assert codes(validate(lab, tiny)) == ["LPM-1001"]
+
+
+def restart_libvirt(lab, where):
+    host.stop_libvirt(lab.lab, lab.state, where)
+    host.begin_libvirtd(lab.lab, lab.state, where)
+    host.await_libvirt(lab.lab, lab.state, where)
+
+
+@contextlib.contextmanager
+def other_qemu(lab, where, old, new):
+    """On that host QEMU does not know a word: its program with the word misspelt, and libvirt's
+    memory of it in a folder of its own."""
+    assert len(old) == len(new)
+    emulator = "/usr/bin/qemu-system-x86_64"
+    path = os.path.join(lab.lab.var_dir, "qemu")
+    cache = os.path.join(lab.lab.var_dir, "qemu-cache")
+    os.makedirs(cache, exist_ok=True)
+    with open(emulator, "rb") as f:
+        program = f.read()
+    assert old in program
+    with open(path, "wb") as f:
+        f.write(program.replace(old, new))
+    os.chmod(path, 0o755)
+    with bound(lab, where, path, emulator), bound(lab, where, cache, "/var/cache/libvirt"):
+        restart_libvirt(lab, where)
+        yield
+    restart_libvirt(lab, where)
+
+
+def test_machine_type_unknown(lab, tiny):
+    machine = re.search(r"machine='(.*?)'", lab.virsh("alpha", "dumpxml", tiny))[1].encode()
+    with other_qemu(lab, "beta", machine + b"-machine", machine[:-1] + b"x-machine"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6022"] and machine.decode() in cause(report, "LPM-6022")
+
+
+def test_processor_lacks_a_feature(lab, tiny):
+    with other_qemu(lab, "beta", b"\0cx16\0", b"\0cx1q\0"):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6020"] and "cx16" in cause(report, "LPM-6020")
+
+
+def test_battery(lab, tiny):
+    battery = os.path.join(lab.lab.var_dir, "power", "BAT0")
+    os.makedirs(battery)
+    for name, text in (("type", "Battery"), ("status", "Discharging")):
+        with open(os.path.join(battery, name), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+    supplies = "/sys/class/power_supply"
+    with bound(lab, "beta", os.path.dirname(battery), supplies):
+        assert codes(validate(lab, tiny)) == ["LPM-6070"]
+    with bound(lab, "alpha", os.path.dirname(battery), supplies):
+        assert codes(validate(lab, tiny)) == []
+
+
+@pytest.mark.parametrize("seconds", [-3, 3])
+def test_clocks(lab, tiny, seconds):
+    entry = lab.state["hosts"]["beta"]
+    lpmd.stop(lab.lab, lab.state, "beta")
+    entry["lpmd"] = host.daemon_in(
+        lab.lab, lab.state, "beta",
+        ["env", f"LD_PRELOAD={lab.program('shift-clock')}", f"LPM_LAB_CLOCK_S={seconds}",
+         lab.program("lpmd"), "--config", "/etc/lpm/lpmd.conf", "--foreground"],
+        lpmd.log_path(lab.lab, "beta"))
+    lpmd.wait_ready(lab.lab, lab.state, "beta")
+    try:
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6060"] and report["verdict"] == "may-be-possible"
+        assert ("ahead" if seconds > 0 else "behind") in cause(report, "LPM-6060")
+    finally:
+        lpmd.stop(lab.lab, lab.state, "beta")
+        lpmd.start(lab.lab, lab.state, "beta")
