@@ -175,6 +175,9 @@ LPM_E(6090, MOVER_UNREACHABLE, ERROR, 409,
       "HSCLA246,HSCLA297")
 LPM_E(6100, AGENT_SILENT, WARNING, 409, "The guest agent does not answer",
       "Start qemu-guest-agent in the guest, or remove its channel", "")
+LPM_E(6110, PATHS_LOST, ERROR, 409,
+      "A disk has fewer usable paths on the target than on the source",
+      "Repair the paths on the target, or accept the loss of redundancy with --force", "HSCLA340")
 LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
       "Collect the log ('lpm log') and report it", "HSCLA2FF")
 LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",

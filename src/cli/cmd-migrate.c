@@ -54,8 +54,11 @@ static json_t *make_body(struct cli *cli, GError **error)
         cli_usage(cli, error, "--to is empty; name a host of 'lpm host list'");
     else if (!body)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
-    else if (add_limits(cli, body, error))
+    else if (add_limits(cli, body, error)) {
+        if (cli_flag(cli, "force"))
+            json_object_set_new(body, "force", json_true());
         return body;
+    }
     json_decref(body);
     return NULL;
 }
@@ -148,6 +151,8 @@ const struct cli_command cmd_migrate = {
         "the suspension will be; elsewhere each phase is a line on stderr. The report of the "
         "migration "
         "goes to stdout.\n\n"
+        "It begins with the checks of 'lpm validate'. Errors end it there, and all are shown; "
+        "warnings are shown and logged. What --force accepts becomes a warning, one by one.\n\n"
         "Ctrl-C ends the waiting, never the migration: that goes on in lpmd, and 'lpm stop' stops "
         "it. "
         "The exit code is then 130. A restart of lpmd during the wait is bridged for 30 seconds. A "
@@ -188,6 +193,9 @@ const struct cli_command cmd_migrate = {
                  "never; auto: once the dirty pages no longer decrease; or now. Then the partition "
                  "runs on the target at once and fetches what it lacks. Otherwise what lpmd.conf "
                  "says"},
+            {.name = "force",
+             .help =
+                 "accept a loss of redundancy, such as fewer paths to a disk, and nothing else"},
             {.name = "no-wait", .help = "return as soon as the migration has begun"},
             {.name = NULL},
         },

@@ -166,8 +166,13 @@ static enum cli_exit run(struct cli *cli, GError **error)
         cli_usage(cli, error, "name one host with --to, or give --all-hosts");
         return CLI_USAGE;
     }
-    answer = cli_call(cli, "POST", "/v1/validations",
-                      json_pack("{s:s, s:s*}", "partition", cli_argument(cli, 0), "to", to), error);
+    json_t *body = json_pack("{s:s, s:s*, s:b}", "partition", cli_argument(cli, 0), "to", to,
+                             "force", cli_flag(cli, "force"));
+    if (!body) {
+        cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
+        return CLI_USAGE;
+    }
+    answer = cli_call(cli, "POST", "/v1/validations", body, error);
     if (!answer)
         return CLI_INTERNAL;
     const json_t *reports = json_object_get(answer, "validations");
@@ -203,6 +208,7 @@ const struct cli_command cmd_validate = {
              .help = "the paired host to move it to",
              .words = CLI_WORDS_HOSTS},
             {.name = "all-hosts", .help = "ask every paired host, and rank them"},
+            {.name = "force", .help = "judge as 'lpm migrate --force' would"},
             {.name = NULL},
         },
     .examples =

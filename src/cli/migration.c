@@ -96,6 +96,27 @@ static json_t *error_of_state(const json_t *migration)
     return lpm_error_to_json(error, NULL);
 }
 
+/* Warnings that did not stop it, and more errors than one: each with its remedy. TRUE if the
+ * migration's own error was among them. */
+static gboolean print_findings(const struct cli *cli, const json_t *migration)
+{
+    const json_t *findings = json_object_get(migration, "findings");
+    const char *code = field_raw(json_object_get(migration, "error"), "code");
+    gboolean told = FALSE;
+    json_t *finding;
+    size_t i;
+
+    json_array_foreach (findings, i, finding) {
+        gboolean error = strcmp(field_raw(finding, "severity"), "error") == 0;
+
+        if (!error && cli->quiet)
+            continue;
+        failure_print(cli->err, finding);
+        told = told || (error && strcmp(field_raw(finding, "code"), code) == 0);
+    }
+    return told;
+}
+
 enum cli_exit migration_conclude(struct cli *cli, const json_t *migration)
 {
     const json_t *report = json_object_get(migration, "report");
@@ -108,6 +129,9 @@ enum cli_exit migration_conclude(struct cli *cli, const json_t *migration)
     }
     if (json_is_object(report) && !cli->quiet)
         report_print(cli->out, report);
+    fflush(cli->out);
+    if (print_findings(cli, migration))
+        return code;
     if (json_is_object(error)) {
         json_incref(error);
     } else if (code != CLI_OK && code != CLI_WARNING) {
@@ -117,7 +141,6 @@ enum cli_exit migration_conclude(struct cli *cli, const json_t *migration)
             fputs("lpm: warning: the stream differs between the hosts; see the report\n", cli->err);
         return code;
     }
-    fflush(cli->out);
     failure_print(cli->err, error);
     json_decref(error);
     return code;

@@ -80,6 +80,7 @@ typedef struct lpm_migration {
     guint vcpus;
     gboolean hugepages; /* its memory is in the host's huge pages */
     gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
+    gboolean force;     /* source: accepts a loss of redundancy */
     gboolean recovered; /* found in the journal at start */
 
     /* owned by the thread that runs the side */
@@ -123,7 +124,8 @@ typedef struct lpm_migration {
     struct lpm_job job;
     double percent;
     GError *failure;
-    json_t *report; /* source, at the end */
+    json_t *findings; /* source: of its validation, errors first; NULL: none yet */
+    json_t *report;   /* source, at the end */
     /* source's figures for the report */
     gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;
@@ -233,6 +235,7 @@ struct lpm_source_options {
     guint64 bandwidth;    /* bytes/s; 0: what lpmd.conf says */
     guint max_suspend_ms; /* 0: likewise */
     enum lpm_post_copy post_copy;
+    gboolean force; /* accepts a loss of redundancy */
 };
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
                                const struct lpm_source_options *options, GError **error);

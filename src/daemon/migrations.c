@@ -66,6 +66,7 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     migration->vcpus = (guint)json_integer_value(json_object_get(row->doc, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(row->doc, "hugepages"));
     migration->reserved = migration->side == LPM_SIDE_TARGET;
+    migration->findings = json_incref(json_object_get(row->doc, "findings"));
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);

@@ -13,6 +13,7 @@
 struct asking {
     struct lpm_daemon *daemon;
     const char *partition;
+    const struct lpm_validate_options *options;
     GMutex lock;
     json_t *reports; /* under lock */
     GError *error;   /* under lock: the first that leaves no report */
@@ -23,7 +24,8 @@ static void ask(gpointer peer_pointer, gpointer user)
     const LpmPeer *peer = peer_pointer;
     struct asking *asking = user;
     g_autoptr(GError) error = NULL;
-    json_t *report = lpm_validate(asking->daemon, asking->partition, peer->name, FALSE, &error);
+    json_t *report =
+        lpm_validate(asking->daemon, asking->partition, peer->name, asking->options, &error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&asking->lock);
 
     if (report)
@@ -63,10 +65,12 @@ static json_t *ranked(json_t *reports)
     return sorted;
 }
 
-static json_t *ask_all(struct lpm_daemon *daemon, const char *partition, GError **error)
+static json_t *ask_all(struct lpm_daemon *daemon, const char *partition,
+                       const struct lpm_validate_options *options, GError **error)
 {
     g_autoptr(GPtrArray) peers = lpm_peers_list(daemon->peers);
-    struct asking asking = {.daemon = daemon, .partition = partition, .reports = json_array()};
+    struct asking asking = {
+        .daemon = daemon, .partition = partition, .options = options, .reports = json_array()};
     GThreadPool *pool = g_thread_pool_new(ask, &asking, HOSTS_AT_ONCE, FALSE, NULL);
 
     g_mutex_init(&asking.lock);
@@ -86,13 +90,15 @@ static json_t *validate(struct lpm_request *request, GError **error)
 {
     const char *partition = json_string_value(json_object_get(request->body, "partition"));
     const char *to = json_string_value(json_object_get(request->body, "to"));
+    const struct lpm_validate_options options = {
+        .force = json_is_true(json_object_get(request->body, "force"))};
     json_t *reports;
 
     if (to) {
-        json_t *report = lpm_validate(request->daemon, partition, to, FALSE, error);
+        json_t *report = lpm_validate(request->daemon, partition, to, &options, error);
         reports = report ? json_pack("[o]", report) : NULL;
     } else {
-        reports = ask_all(request->daemon, partition, error);
+        reports = ask_all(request->daemon, partition, &options, error);
     }
     return reports ? json_pack("{s:o}", "validations", reports) : NULL;
 }
@@ -106,7 +112,7 @@ const struct lpm_route lpm_routes_validate[] = {
     {.method = "POST",
      .path = "/v1/validations",
      .scope = LPM_SCOPE_LOCAL,
-     .body = "partition:s to:s?",
+     .body = "partition:s to:s? force:b?",
      .handler = validate},
     {.method = "POST",
      .path = "/v1/peer/validate",

@@ -20,6 +20,8 @@ json_t *lpm_source_parameters(const LpmMigration *migration);
 gboolean lpm_source_measure_clock(LpmMigration *migration, GError **error);
 /* Questions to both sides, and a handle of the QEMU that runs; nothing is changed. */
 gboolean lpm_source_validate(LpmMigration *migration, GError **error);
+/* All checks (validate.h), still fresh; errors stop it here, warnings are logged and kept. */
+gboolean lpm_source_prove(LpmMigration *migration, GError **error);
 /* The target's shell, sockets and both movers, connected. */
 gboolean lpm_source_prepare(LpmMigration *migration, GError **error);
 /* The session's half on this side: sockets, a mover, and its link to the target's. */

@@ -67,7 +67,7 @@ gboolean lpm_source_validate(LpmMigration *migration, GError **error)
         return FALSE;
     migration->qemu_pid = lpm_qemu_process_pid(migration->qemu);
     migration->qemu_start_time = lpm_qemu_process_start_time(migration->qemu);
-    return TRUE;
+    return lpm_source_prove(migration, error);
 }
 
 /* ---- preparing ---- */
@@ -77,12 +77,16 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
 {
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
 
-    return json_pack(
+    json_t *doc = json_pack(
         "{s:s, s:I, s:i, s:b, s:s, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
         (json_int_t)migration->bandwidth, "max_suspend_ms", (int)migration->max_suspend_ms,
         "persistent", migration->persistent, "post_copy", lpm_post_copy_name(migration->post_copy),
         "autostart", migration->autostart, "memory_bytes", (json_int_t)migration->memory_bytes,
         "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
+
+    if (migration->findings)
+        json_object_set(doc, "findings", migration->findings);
+    return doc;
 }
 
 static gboolean prepare_target(LpmMigration *migration, GError **error)

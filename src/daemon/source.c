@@ -112,6 +112,7 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
     migration->max_suspend_ms =
         options->max_suspend_ms ? options->max_suspend_ms : config->max_suspend_ms;
     migration->post_copy = options->post_copy;
+    migration->force = options->force;
 }
 
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,

@@ -4,6 +4,7 @@
 
 #include "base/fdio.h"
 #include "host/inspect.h"
+#include "host/multipath.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -149,6 +150,9 @@ static void add_block(json_t *facts, dev_t device)
         json_object_set_new(facts, "partition", json_integer(g_ascii_strtoll(number, NULL, 10)));
     if (loop)
         json_object_set_new(facts, "local", json_string("a loop device is a file of one host"));
+    json_t *paths = lpm_multipath_paths(folder);
+    if (paths)
+        json_object_set_new(facts, "paths", paths);
     add_sysfs_pages(facts, folder);
     add_sysfs_text(facts, "identity", folder, "dm/uuid");
     add_sysfs_text(facts, "identity", folder, "wwid");

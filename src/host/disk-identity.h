@@ -21,7 +21,7 @@
  * size_bytes; serial; designators: ["naa:6001...", ...]; identity: the one that others would name;
  * reservation: {type, key}, keys: number registered; file_system, shared (may two hosts mount it),
  * device, inode; local: why only this host has it; samples: answer to the challenge of `nonce`, of
- * a disk that does not say who it is. */
+ * a disk that does not say who it is; paths: {usable, all}, of a multipath device. */
 json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
                           const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES]);
 

@@ -57,7 +57,7 @@ def test_to_itself(lab, tiny):
     (("migrate", "--to", "beta"), "PARTITION"),
     (("migrate", "tiny", "--to", "beta", "--bandwidth", "fast"), "fast"),
     (("migrate", "tiny", "--to", "beta", "--max-suspend", "-1"), "-1"),
-    (("migrate", "tiny", "--to", "beta", "--force"), "--force"),
+    (("migrate", "tiny", "--to", "beta", "--froce"), "--froce"),
     (("mirgate", "tiny"), "mirgate"),
     (("stop",), "PARTITION"),
 ])

@@ -13,9 +13,9 @@ import re
 import pytest
 
 from lab import host, lpmd, net, proc
-from support import (SLOW, assert_clean, await_copying, await_end, begin, home, nothing_changes)
-from validating import (ANOTHER_MAC, ANOTHER_UUID, LIMIT_MS, TWO_DISKS, cause, codes, configured,
-                        defined, definition, device, private, validate, verdict)
+from support import SLOW, assert_clean, await_copying, await_end, begin, home, nothing_changes
+from validating import (ANOTHER_MAC, ANOTHER_UUID, LIMIT_MS, TWO_DISKS, attached_file, cause,
+                        codes, configured, defined, definition, device, private, validate, verdict)
 
 GUEST = TWO_DISKS
 
@@ -139,6 +139,12 @@ def test_silent_agent(lab):
     lab.virsh("alpha", "start", "agent")
     try:
         assert codes(validate(lab, "agent")) == ["LPM-6100"]
+        # It does not stop a migration, which tells it, there and in the log.
+        code, document = lab.lpm("alpha", "migrate", "agent", "--to", "beta")
+        assert (code, document["state"]) == (0, "done"), document
+        assert [f["code"] for f in document["findings"]] == ["LPM-6100"]
+        entries = lab.lpm("alpha", "log", "--migration", document["id"])[1]["entries"]
+        assert [e for e in entries if e["event"] == "validate" and "LPM-6100" in e["text"]]
     finally:
         lab.remove_guest("agent")
 
@@ -212,6 +218,25 @@ def test_as_many_as_the_host_may_carry(lab, tiny):
             await_end(lab, source, identity)
         assert_clean(lab)
         lab.remove_guest("first")
+
+
+# ---- the start of a migration ----
+
+def test_migrate_begins_with_it(lab, tiny, image):
+    """Every error is named, nothing is changed, and no force helps against what is no loss of
+    redundancy."""
+    with attached_file(lab, tiny, image, "--cache", "writeback"), nothing_changes(lab):
+        for force in ([], ["--force"]):
+            code, document = lab.lpm("alpha", "migrate", tiny, "--to", "beta", *force)
+            assert (code, document["state"]) == (4, "failed"), document
+            assert document["error"]["code"] == "LPM-6003"
+            assert all(c in document["error"]["cause"] for c in ("LPM-6003", "LPM-6006"))
+            assert [f["code"] for f in document["findings"]] == ["LPM-6003", "LPM-6006"]
+        # As the journal has it, and as people see it.
+        assert lab.lpm("alpha", "status", document["id"])[1]["findings"] == document["findings"]
+        done = proc.run(lab.enter("alpha", lab.program("lpm"), "migrate", tiny, "--to", "beta"),
+                        check=False)
+        assert re.findall(r"^lpm: error (LPM-\d+)", done.stderr, re.M) == ["LPM-6003", "LPM-6006"]
 
 
 # ---- many at once ----

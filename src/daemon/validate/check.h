@@ -29,6 +29,7 @@ struct lpm_validation {
     const char *peer;    /* this host's name of the other */
     const json_t *model; /* of the partition: host/inspect.h; untrusted on the target */
     gboolean for_migration;
+    gboolean force;                /* source: an operator accepts loss of redundancy */
     guint8 nonce[LPM_NONCE_BYTES]; /* goes over networks in clear */
     char nonce_text[2 * LPM_NONCE_BYTES + 1];
     guint8 session[LPM_SESSION_ID_BYTES]; /* of the movers' trial */
@@ -68,6 +69,9 @@ extern const struct lpm_check lpm_checks[];
 /* Adds a finding; the catalogue's severity of `code` makes it a warning or an error. */
 void lpm_find(struct lpm_judgement *judgement, enum lpm_error_code code, const char *format, ...)
     G_GNUC_PRINTF(3, 4);
+/* The same for a loss of redundancy (R2.13): with `force` it is a warning with member `forced`. */
+void lpm_find_loss(struct lpm_judgement *judgement, enum lpm_error_code code, const char *format,
+                   ...) G_GNUC_PRINTF(3, 4);
 /* Nothing of the kind is there to be checked. */
 void lpm_does_not_apply(struct lpm_judgement *judgement);
 

@@ -30,16 +30,40 @@ char *lpm_mib(gint64 bytes)
     return g_strdup_printf("%" G_GINT64_FORMAT " MiB", bytes >> 20);
 }
 
+static json_t *add_finding(struct lpm_judgement *judgement, enum lpm_error_code code,
+                           const char *raw)
+{
+    g_autofree char *cause = g_utf8_make_valid(raw, -1);
+    g_autoptr(GError) error = g_error_new_literal(LPM_ERROR, (gint)code, cause);
+    json_t *finding = lpm_error_to_json(error, NULL);
+
+    json_array_append_new(judgement->findings, finding);
+    return finding;
+}
+
 void lpm_find(struct lpm_judgement *judgement, enum lpm_error_code code, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
-    g_autofree char *raw = g_strdup_vprintf(format, args);
+    g_autofree char *cause = g_strdup_vprintf(format, args);
     va_end(args);
-    g_autofree char *cause = g_utf8_make_valid(raw, -1);
-    g_autoptr(GError) error = g_error_new_literal(LPM_ERROR, (gint)code, cause);
-    json_array_append_new(judgement->findings, lpm_error_to_json(error, NULL));
+    add_finding(judgement, code, cause);
+}
+
+void lpm_find_loss(struct lpm_judgement *judgement, enum lpm_error_code code, const char *format,
+                   ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_autofree char *cause = g_strdup_vprintf(format, args);
+    va_end(args);
+    json_t *finding = add_finding(judgement, code, cause);
+    if (judgement->validation->force) {
+        json_object_set_new(finding, "severity", json_string("warning"));
+        json_object_set_new(finding, "forced", json_true());
+    }
 }
 
 void lpm_does_not_apply(struct lpm_judgement *judgement)

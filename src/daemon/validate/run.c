@@ -134,7 +134,7 @@ static void complete_model(struct lpm_daemon *daemon, json_t *model)
 }
 
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
-                     gboolean for_migration, GError **error)
+                     const struct lpm_validate_options *options, GError **error)
 {
     gint64 begin = lpm_monotonic_us();
     g_autoptr(LpmPeer) known = lpm_peers_get(daemon->peers, peer, error);
@@ -143,7 +143,8 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
                                         .side = LPM_SIDE_SOURCE,
                                         .peer = peer,
                                         .model = model,
-                                        .for_migration = for_migration};
+                                        .for_migration = options->for_migration,
+                                        .force = options->force};
 
     if (!model || !make_secrets(&validation, error)) {
         json_decref(model);
@@ -158,32 +159,48 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
     return report;
 }
 
-gboolean lpm_validate_passed(const json_t *report, GError **error)
+json_t *lpm_validate_findings(const json_t *report)
 {
-    const json_t *first = NULL, *check, *finding;
+    static const char *const severities[] = {"error", "warning"};
+    json_t *list = json_array(), *check, *finding;
     size_t i, k;
-    gint64 errors = lpm_fact_int(report, "errors");
 
-    if (errors == 0)
-        return TRUE;
-    json_array_foreach (json_object_get(report, "checks"), i, check) {
-        json_array_foreach (json_object_get(check, "findings"), k, finding) {
-            if (!first && strcmp(lpm_fact(finding, "severity"), "error") == 0)
-                first = finding;
+    for (gsize s = 0; s < G_N_ELEMENTS(severities); s++) {
+        json_array_foreach (json_object_get(report, "checks"), i, check) {
+            json_array_foreach (json_object_get(check, "findings"), k, finding) {
+                if (strcmp(lpm_fact(finding, "severity"), severities[s]) == 0)
+                    json_array_append(list, finding);
+            }
         }
     }
-    GError *reason = lpm_error_from_json(first);
-    if (errors > 1) {
-        g_autofree char *cause = g_strdup(reason->message);
-        int code = reason->code;
+    return list;
+}
 
-        g_clear_error(&reason);
-        g_set_error(&reason, LPM_ERROR, code,
-                    "%s (and %" G_GINT64_FORMAT " more: 'lpm validate %s --to %s' lists them)",
-                    cause, errors - 1, lpm_fact(report, "partition"), lpm_fact(report, "target"));
+gboolean lpm_validate_passed(const json_t *report, GError **error)
+{
+    gint64 errors = lpm_fact_int(report, "errors");
+    json_t *findings = lpm_validate_findings(report), *finding;
+    g_autoptr(GString) causes = g_string_new(NULL);
+    size_t i;
+
+    json_array_foreach (findings, i, finding) {
+        if ((gint64)i >= errors)
+            break;
+        if (errors > 1)
+            g_string_append_printf(causes, "%s[%s] ", i ? "; " : "", lpm_fact(finding, "code"));
+        g_string_append(causes, lpm_fact(finding, "cause"));
     }
-    g_propagate_error(error, reason);
-    return FALSE;
+    if (errors > 0) {
+        GError *first = lpm_error_from_json(json_array_get(findings, 0));
+        if (errors > 1)
+            g_set_error(error, LPM_ERROR, first->code, "%" G_GINT64_FORMAT " errors: %s", errors,
+                        causes->str);
+        else
+            g_set_error(error, LPM_ERROR, first->code, "%s", causes->str);
+        g_error_free(first);
+    }
+    json_decref(findings);
+    return errors == 0;
 }
 
 /* ---- the target ---- */

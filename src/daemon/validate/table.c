@@ -10,6 +10,7 @@ const struct lpm_check lpm_checks[] = {
     {"disks", "The target sees the same disks", "R2.3", TRUE, lpm_gather_disks, lpm_judge_disks},
     {"reservations", "No disk is reserved for one host", "R2.2", TRUE, NULL,
      lpm_judge_reservations},
+    {"paths", "Disks keep their paths", "R2.13", TRUE, NULL, lpm_judge_paths},
     {"caches", "No disk's data stays in the source's memory", "R2.2", FALSE, NULL,
      lpm_judge_caches},
     {"files", "Media, firmware and kernels are on the target", "R2.2", TRUE, lpm_gather_files,

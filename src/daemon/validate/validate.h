@@ -9,19 +9,27 @@
 
 #include "daemon/daemon.h"
 
+struct lpm_validate_options {
+    gboolean
+        for_migration; /* by the partition's own migration, which is therefore not in its way */
+    gboolean force;    /* loss of redundancy, and nothing else, is a warning instead of an error */
+};
+
 /* Validates moving `partition` (name or UUID, of this host) to `peer`. Nothing is changed on either
  * host. The report, a new reference: {partition, uuid, source, target, verdict: "may-be-possible"
  * or "not-possible", errors, warnings, took_ms, checks: [{id, title, rule, verdict: "pass",
  * "warning", "error", "not-applicable" or "not-checked", findings: [error], facts: {source,
  * target}}], adapters: [...]}. NULL only when there is nothing to report on: PARTITION_NOT_FOUND,
- * PEER_UNKNOWN, LIBVIRT_UNREACHABLE here. `for_migration`: the caller is that partition's
- * migration, which is therefore not in its way. Blocks for a second or two; any thread. */
+ * PEER_UNKNOWN, LIBVIRT_UNREACHABLE here. Blocks for a second or two; any thread. */
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
-                     gboolean for_migration, GError **error);
+                     const struct lpm_validate_options *options, GError **error);
 
-/* TRUE if the report's verdict lets the migration go on; else FALSE with its first error, whose
- * cause tells how many more there are. */
+/* TRUE if the report's verdict lets the migration go on; else FALSE with the code of its first
+ * error and the causes of all. */
 gboolean lpm_validate_passed(const json_t *report, GError **error);
+
+/* All findings of a report, errors first: an array, a new reference. */
+json_t *lpm_validate_findings(const json_t *report);
 
 /* The other host's half: POST /v1/peer/validate. {host, protocol, facts: {id: facts}}. */
 json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const json_t *body,

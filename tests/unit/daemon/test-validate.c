@@ -12,6 +12,8 @@
 
 #include <cmocka.h>
 
+static gboolean force; /* of the next reports */
+
 /* The report on a model with the facts of some checks; checks that are not given have none. */
 static json_t *report_on(const char *model, const char *source, const char *target)
 {
@@ -19,8 +21,11 @@ static json_t *report_on(const char *model, const char *source, const char *targ
     static struct lpm_daemon daemon = {.config = &config};
     json_t *described = json_loads(model, 0, NULL);
     json_t *here = json_loads(source, 0, NULL), *there = json_loads(target, 0, NULL);
-    struct lpm_validation validation = {
-        .daemon = &daemon, .side = LPM_SIDE_SOURCE, .peer = "beta", .model = described};
+    struct lpm_validation validation = {.daemon = &daemon,
+                                        .side = LPM_SIDE_SOURCE,
+                                        .peer = "beta",
+                                        .model = described,
+                                        .force = force};
 
     assert_non_null(described);
     assert_non_null(here);
@@ -257,7 +262,85 @@ static void test_reservations(void **state)
     json_decref(report);
 }
 
+/* ---- redundancy ---- */
+
+#define PATHS(more) "{\"disks\": {\"disks\": [{\"target\": \"vda\", \"at\": \"/dev/x\" " more "}]}}"
+#define USABLE(usable, all) ", \"paths\": {\"usable\": " #usable ", \"all\": " #all "}"
+
+static void expect_paths(const char *source, const char *target, const char *verdict,
+                         const char *word)
+{
+    json_t *report = report_on(DISK, source, target);
+    const json_t *line = line_of(report, "paths");
+    const json_t *finding = json_array_get(json_object_get(line, "findings"), 0);
+
+    assert_string_equal(lpm_fact(line, "verdict"), verdict);
+    assert_string_equal(lpm_fact(finding, "code"), *word ? "LPM-6110" : "");
+    assert_non_null(strstr(lpm_fact(finding, "cause"), word));
+    assert_int_equal(lpm_fact_true(finding, "forced"), *word && force);
+    json_decref(report);
+}
+
+static void test_paths(void **state)
+{
+    (void)state;
+    expect_paths(PATHS(USABLE(4, 4)), PATHS(USABLE(4, 4)), "pass", "");
+    expect_paths(PATHS(USABLE(2, 4)), PATHS(USABLE(4, 4)), "pass", "");
+    expect_paths(PATHS(USABLE(4, 4)), PATHS(USABLE(1, 4)), "error", "1 of 4 on beta");
+    expect_paths(PATHS(USABLE(2, 2)), PATHS(""), "error", "1 of 1 on beta");
+    expect_paths(PATHS(USABLE(1, 2)), PATHS(""), "pass", "");
+    expect_paths(PATHS(USABLE(2, 2)), PATHS(", \"cause\": \"gone\""), "pass", "");
+    expect_paths(PATHS(""), PATHS(""), "not-applicable", "");
+}
+
+/* Of all errors there are, force turns that of redundancy into a warning and no other. */
+static void test_force(void **state)
+{
+    (void)state;
+    force = TRUE;
+    expect_paths(PATHS(USABLE(4, 4)), PATHS(USABLE(1, 4)), "warning", "1 of 4 on beta");
+    expect_disk("{" BLOCK "\"serial\": \"S1\"}", "{" BLOCK "\"serial\": \"S2\"}", "error",
+                "LPM-6001", "S2");
+    force = FALSE;
+}
+
 /* ---- the report ---- */
+
+/* What stops a migration names every error, the first one's code being its own; warnings do not
+ * stop it. */
+static void test_all_errors_are_named(void **state)
+{
+    const char *here = "{\"state\": {\"state\": \"paused\"}}";
+    json_t *report = report_on("{\"block_jobs\": [\"vdq\"], \"disks\": "
+                               "[{\"target\": \"vdc\", \"cache\": \"writeback\"}]}",
+                               here, "null");
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    assert_false(lpm_validate_passed(report, &error));
+    assert_int_equal(error->code, LPM_E_PEER_ANSWER);
+    assert_true(g_str_has_prefix(error->message, "4 errors: [LPM-2006] "));
+    assert_non_null(strstr(error->message, "; [LPM-6006] vdc"));
+    assert_non_null(strstr(error->message, "; [LPM-3002] "));
+    assert_non_null(strstr(error->message, "; [LPM-3005] "));
+    json_decref(report);
+}
+
+static void test_warnings_pass(void **state)
+{
+    const json_t *report =
+        json_pack("{s:i, s:i, s:[{s:[{s:s, s:s, s:s}]}]}", "errors", 0, "warnings", 1, "checks",
+                  "findings", "code", "LPM-6060", "severity", "warning", "cause", "late");
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    assert_true(lpm_validate_passed(report, &error));
+    assert_null(error);
+    json_t *findings = lpm_validate_findings(report);
+    assert_int_equal(json_array_size(findings), 1);
+    json_decref(findings);
+    json_decref((json_t *)report);
+}
 
 /* What a host could not gather is told as that host's error, and the rest is judged. */
 static void test_side_that_failed(void **state)
@@ -324,6 +407,10 @@ int main(void)
         cmocka_unit_test(test_files_on_shared_storage),
         cmocka_unit_test(test_disks_that_were_not_looked_at),
         cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_force),
+        cmocka_unit_test(test_all_errors_are_named),
+        cmocka_unit_test(test_warnings_pass),
         cmocka_unit_test(test_power_and_limits),
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_processor),

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* Pages in which a disk says who it is, whole and damaged; files, and the marks beside them. */
 #include "host/disk-identity.h"
+#include "host/multipath.h"
 #include "host/probe.h"
 #include "host/xml.h"
 
@@ -206,6 +207,53 @@ static void test_xml(void **state)
     json_decref(object);
 }
 
+/* ---- paths, in a made-up sysfs ---- */
+
+static void put(const char *root, const char *name, const char *text)
+{
+    g_autofree char *path = g_build_filename(root, name, NULL);
+    g_autofree char *folder = g_path_get_dirname(path);
+
+    assert_int_equal(g_mkdir_with_parents(folder, 0700), 0);
+    assert_true(g_file_set_contents(path, text, -1, NULL));
+}
+
+static void expect_paths(const char *root, const char *device, const char *expected)
+{
+    g_autofree char *folder = g_build_filename(root, device, NULL);
+    json_t *paths = lpm_multipath_paths(folder);
+    g_autofree char *text = paths ? json_dumps(paths, JSON_COMPACT) : g_strdup("none");
+
+    assert_string_equal(text, expected);
+    if (paths)
+        json_decref(paths);
+}
+
+static void test_paths(void **state)
+{
+    g_autofree char *root = g_dir_make_tmp("lpm-paths-XXXXXX", NULL);
+
+    (void)state;
+    put(root, "map/dm/uuid", "mpath-3600140\n");
+    put(root, "map/slaves/sda/device/state", "running\n");
+    put(root, "map/slaves/sdb/device/state", "offline\n");
+    put(root, "map/slaves/nvme0c0n1/device/state", "live\n");
+    expect_paths(root, "map", "{\"usable\":2,\"all\":3}");
+    /* A volume over that and over one with a single path is as safe as that one. */
+    put(root, "volume/dm/uuid", "LVM-abc\n");
+    put(root, "volume/slaves/dm-1/dm/uuid", "mpath-1\n");
+    put(root, "volume/slaves/dm-1/slaves/sdc/device/state", "running\n");
+    put(root, "volume/slaves/dm-2/dm/uuid", "mpath-2\n");
+    put(root, "volume/slaves/dm-2/slaves/sdd/device/state", "running\n");
+    put(root, "volume/slaves/dm-2/slaves/sde/device/state", "running\n");
+    expect_paths(root, "volume", "{\"usable\":1,\"all\":1}");
+    put(root, "plain/size", "8\n");
+    expect_paths(root, "plain", "none");
+    expect_paths(root, "absent", "none");
+    g_autofree char *command = g_strdup_printf("rm -rf '%s'", root);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +266,7 @@ int main(void)
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_probe_without_interface),
         cmocka_unit_test(test_xml),
+        cmocka_unit_test(test_paths),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
