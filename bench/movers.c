@@ -23,7 +23,7 @@
 
 static struct options {
     char *content, *compression;
-    int level, mib, zeros, repeat;
+    int level, mib, zeros, repeat, threads;
     int64_t backlog;
 } options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .backlog = 0};
 
@@ -172,6 +172,8 @@ int main(int argc, char **argv)
         {"mib", 0, 0, G_OPTION_ARG_INT, &options.mib, "memory of the partition", "MIB"},
         {"compression", 0, 0, G_OPTION_ARG_STRING, &options.compression, "method", "NAME"},
         {"level", 0, 0, G_OPTION_ARG_INT, &options.level, "its level", "N"},
+        {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
+         "that encode, and that decode; 0: one for each processor", "N"},
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &options.backlog, "window, 0: the default", "BYTES"},
         {"repeat", 0, 0, G_OPTION_ARG_INT, &options.repeat, "times", "N"},
         G_OPTION_ENTRY_NULL};
@@ -183,6 +185,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error->message);
         return 2;
     }
+    pair_threads = (guint)options.threads;
     if (!options.compression)
         options.compression = g_strdup("zstd");
     if (geteuid() != 0) {

@@ -5,9 +5,10 @@
 #ifndef LPM_MOVER_DATA_INTERNAL_H
 #define LPM_MOVER_DATA_INTERNAL_H
 
-#include "codec/batch.h"
 #include "mover/data-pump.h"
+#include "mover/decode-crew.h"
 #include "mover/demand-meter.h"
+#include "mover/encode-crew.h"
 #include "mover/flight.h"
 #include "mover/page-tags.h"
 #include "mover/postcopy.h"
@@ -22,27 +23,25 @@ struct lpm_data_pump {
     struct lpm_pump pump;
     LpmSwitchover *switchover;
     GThread *forward, *backward; /* of this side's ends of the stream and of the return path */
-    GThread *encoder;            /* source only */
+    GThread *cutter;             /* source only */
     LpmRing *ring;               /* source only */
+    LpmEncodeCrew *encode;       /* source only */
+    LpmDecodeCrew *decode;       /* target only */
 
-    /* owned by the reader at the source until it has ended the ring, then read by the encoder */
+    /* owned by the reader at the source until it has ended the ring, then read by the cutter */
     int read_failure;
 
-    /* owned by the encoder, or by the target's writer */
+    /* owned by the cutter, or by the target's writer */
     LpmStreamParser *parser;
     LpmPageTags *tags;
 
-    /* owned by the encoder */
-    LpmBatch *batch;
-    LpmBatchEncoder *codec;
-    XXH3_state_t *frame_hash; /* of the batch's original bytes */
-    GByteArray *body;
-    gsize emitted; /* bytes said by the post-copy for the present item */
+    /* owned by the cutter */
+    struct lpm_encode_job *job; /* the batch that is being filled */
+    gboolean hurry;             /* the partition stands still: small batches */
+    gsize emitted;              /* bytes said by the post-copy for the present item */
     struct lpm_flight flight;
 
     /* owned by the target's writer */
-    LpmBatchDecoder *decoder;
-    GByteArray *original;
     GArray *given; /* of struct lpm_given: pages in the frame under way */
 
     /* owned by the thread of the return path */
@@ -58,7 +57,7 @@ struct lpm_data_pump {
     struct lpm_latency handed_over; /* source: from a request to the page's frame */
 
     /* set once, under the lock, at the word to run; then immutable */
-    LpmPostcopy *postcopy; /* source, owned by the encoder but for its queue */
+    LpmPostcopy *postcopy; /* source, owned by the cutter but for its queue */
     LpmDemandMeter *meter; /* target */
 };
 
@@ -67,7 +66,7 @@ void lpm_data_hash(LpmDataPump *data, const guint8 *bytes, gsize length);
 /* Tells the switchover and the facts what the parser has found out by now. */
 void lpm_data_note_progress(LpmDataPump *data);
 
-void lpm_data_source_start(LpmDataPump *data, const struct lpm_compressor *method, int level);
-void lpm_data_target_start(LpmDataPump *data);
+void lpm_data_source_start(LpmDataPump *data, const struct lpm_data_config *config);
+void lpm_data_target_start(LpmDataPump *data, const struct lpm_data_config *config);
 
 #endif

@@ -29,24 +29,31 @@ void lpm_data_note_progress(LpmDataPump *data)
 }
 
 LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
-                               const guint8 *secret, gsize secret_length,
-                               const struct lpm_compressor *method, int level)
+                               const struct lpm_data_config *config)
 {
     LpmDataPump *data = g_new0(LpmDataPump, 1);
 
     data->pump = *pump;
     data->switchover = switchover;
     data->parser = lpm_stream_parser_new();
-    data->tags = lpm_page_tags_new(secret, secret_length);
+    data->tags = lpm_page_tags_new(config->secret, config->secret_length);
     data->requests = lpm_return_parser_new();
     pthread_mutex_init(&data->lock, NULL);
     data->stream_hash = XXH3_createState();
     XXH3_128bits_reset(data->stream_hash);
     if (pump->side == LPM_SIDE_SOURCE)
-        lpm_data_source_start(data, method, level);
+        lpm_data_source_start(data, config);
     else
-        lpm_data_target_start(data);
+        lpm_data_target_start(data, config);
     return data;
+}
+
+void lpm_data_pump_set_threads(LpmDataPump *data, guint threads)
+{
+    if (data->encode)
+        lpm_encode_crew_set_threads(data->encode, threads);
+    else
+        lpm_decode_crew_set_threads(data->decode, threads);
 }
 
 void lpm_data_pump_drained(LpmDataPump *data)
@@ -91,6 +98,15 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
     if (facts->hash_bytes)
         snprintf(facts->hash, sizeof(facts->hash), "%016llx%016llx",
                  (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+    struct lpm_encode_state encode;
+
+    if (data->encode) {
+        lpm_encode_crew_get(data->encode, &encode);
+        facts->crew = encode.crew;
+        facts->choice = encode.last;
+    } else {
+        lpm_decode_crew_get(data->decode, &facts->crew);
+    }
     if (meter)
         lpm_demand_meter_get(meter, &facts->demand);
     if (postcopy) {
@@ -101,6 +117,8 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
 
 void lpm_data_pump_cancel(LpmDataPump *data)
 {
+    if (data->encode)
+        lpm_encode_crew_close(data->encode);
     if (data->ring)
         lpm_ring_close(data->ring);
 }
@@ -112,21 +130,18 @@ void lpm_data_pump_free(LpmDataPump *data)
     lpm_data_pump_cancel(data);
     g_thread_join(data->forward);
     g_thread_join(data->backward);
-    if (data->encoder)
-        g_thread_join(data->encoder);
+    if (data->cutter)
+        g_thread_join(data->cutter);
+    lpm_encode_crew_free(data->encode);
+    lpm_encode_job_free(data->job);
+    lpm_decode_crew_free(data->decode);
     lpm_ring_free(data->ring);
     lpm_postcopy_free(data->postcopy);
     lpm_demand_meter_free(data->meter);
     lpm_stream_parser_free(data->parser);
     lpm_page_tags_free(data->tags);
     lpm_return_parser_free(data->requests);
-    lpm_batch_free(data->batch);
-    lpm_batch_encoder_free(data->codec);
-    lpm_batch_decoder_free(data->decoder);
-    XXH3_freeState(data->frame_hash);
     XXH3_freeState(data->stream_hash);
-    g_clear_pointer(&data->body, g_byte_array_unref);
-    g_clear_pointer(&data->original, g_byte_array_unref);
     g_clear_pointer(&data->given, g_array_unref);
     pthread_mutex_destroy(&data->lock);
     g_free(data);

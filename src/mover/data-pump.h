@@ -2,14 +2,17 @@
  * Copyright 2026 The OpenLPM authors */
 /*
  * The data channel: at the source QEMU's stream is read, parsed, batched, compressed and sent, and
- * the return path written; at the target the reverse. Threads: source reader, encoder, return-path
- * writer; target decoder and writer, return-path reader. Any function from any thread.
+ * the return path written; at the target the reverse. Threads: source reader, cutter (parses and
+ * fills batches), several that encode, return-path writer; target taker, several that decode,
+ * writer, return-path reader. Any function from any thread but as said.
  */
 #ifndef LPM_MOVER_DATA_PUMP_H
 #define LPM_MOVER_DATA_PUMP_H
 
 #include "codec/compressor.h"
+#include "mover/crew.h"
 #include "mover/demand-meter.h"
+#include "mover/ladder.h"
 #include "mover/page-queue.h"
 #include "mover/pump.h"
 #include "mover/switchover.h"
@@ -27,14 +30,24 @@ struct lpm_data_facts {
     struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at
                                        the target until the page was given to QEMU */
     struct lpm_page_queue_state queue; /* the source's, in post-copy */
+    struct lpm_crew_state crew;        /* the threads that encode or decode */
+    struct lpm_ladder_choice choice;   /* source: of the newest batch; method NULL: none yet */
 };
 
-/* Starts. `secret` is the session's key. `method` and `level` are used by the source. `switchover`
- * (borrowed) is told the outcome of the stream, and asked before the word to run is given to QEMU.
- */
+struct lpm_data_config {
+    const guint8 *secret; /* the session's key; borrowed by new */
+    gsize secret_length;
+    const struct lpm_compressor *method; /* source; NULL: chosen for each batch (ladder.h) */
+    int level;                           /* of `method` */
+    guint threads;                       /* that encode or decode; 0: one for each processor */
+};
+
+/* Starts. `switchover` (borrowed) is told the outcome of the stream, and asked before the word to
+ * run is given to QEMU. */
 LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switchover,
-                               const guint8 *secret, gsize secret_length,
-                               const struct lpm_compressor *method, int level);
+                               const struct lpm_data_config *config);
+/* From now on so many threads encode or decode; 0: one for each processor. The main thread. */
+void lpm_data_pump_set_threads(LpmDataPump *data, guint threads);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);
 /* The session's word that something has arrived; does not wait. */

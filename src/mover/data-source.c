@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /*
- * The source's half of the data channel: reader, encoder, and the writer of the return path.
+ * The source's half of the data channel: reader, cutter, and the writer of the return path.
  *
- * Theory of operation. Up to the word to run the encoder sends batches as soon as there is
- * something to send and fills them while the link is busy; what waits for the link waits encoded,
- * in the session. Behind that word what waits must wait where it can still be overtaken: in the row
- * of the post-copy (page-queue.h). So the encoder reads on as far as the channel's window allows,
- * gives the session pages that were asked for at once, and others only while little is under way.
+ * Theory of operation. Up to the word to run the cutter gives batches away as soon as there is
+ * something to send and fills them while the link or the threads that encode are busy; what waits
+ * for the link waits encoded, in the session. Behind that word what waits must wait where it can
+ * still be overtaken: in the row of the post-copy (page-queue.h). So the cutter reads on as far as
+ * the channel's window allows, gives the session pages that were asked for at once, and others only
+ * while little is under way.
  */
 #include "mover/data-internal.h"
 
@@ -19,6 +20,9 @@
  * window allows: the page may stand behind others in QEMU's socket, whose buffer is a quarter MiB.
  */
 #define POSTCOPY_EXTRA (4u << 20)
+
+/* A batch while the partition stands still. */
+#define HURRY_BYTES (64u << 10)
 
 /* A stream that resumes a post-copy goes in its own order: so little of it may wait. */
 #define RESUMED_WINDOW (512u << 10)
@@ -42,34 +46,24 @@ static gpointer run_reader(gpointer opaque)
 
 /* ---- batches ---- */
 
-/* Sends the batch as a frame. */
+/* Sends the batch as a frame. In post-copy it is with the session on return: what is under way is
+ * counted there (flight.h). */
 static void send_batch(LpmDataPump *data)
 {
-    gsize original = lpm_batch_original_bytes(data->batch);
-
-    if (!original)
+    if (lpm_batch_empty(data->job->batch))
         return;
-    g_byte_array_set_size(data->body, 0);
-    lpm_batch_encode(data->batch, data->codec, data->body);
-    LpmFrame *frame = lpm_frame_new(data->body->len);
-
-    frame->type = LPM_FRAME_DATA;
-    frame->channel = LPM_CHANNEL_DATA;
-    frame->flags = LPM_FRAME_BATCH;
-    frame->original = (guint32)original;
-    frame->checksum = XXH3_64bits_digest(data->frame_hash);
-    memcpy(frame->body, data->body->data, data->body->len);
-    XXH3_64bits_reset(data->frame_hash);
-    lpm_ring_sending(data->ring);
-    lpm_session_push(data->pump.session, frame);
+    lpm_encode_crew_give(data->encode, data->job);
+    if (data->postcopy)
+        lpm_encode_crew_drain(data->encode);
+    data->job = lpm_encode_crew_open(data->encode);
 }
 
 static void add_literal(LpmDataPump *data, const guint8 *bytes, gsize length)
 {
     while (length) {
-        gsize n = lpm_batch_add_literal(data->batch, bytes, length);
+        gsize n = lpm_batch_add_literal(data->job->batch, bytes, length);
 
-        XXH3_64bits_update(data->frame_hash, bytes, n);
+        XXH3_64bits_update(data->job->hash, bytes, n);
         bytes += n;
         length -= n;
         if (length)
@@ -80,8 +74,8 @@ static void add_literal(LpmDataPump *data, const guint8 *bytes, gsize length)
 static gboolean try_record(LpmDataPump *data, const struct lpm_stream_event *event)
 {
     if (event->type == LPM_STREAM_ZERO_PAGE)
-        return lpm_batch_add_zero(data->batch, event->data, event->length, event->page_size);
-    return lpm_batch_add_page(data->batch, event->data, event->length, event->header_length,
+        return lpm_batch_add_zero(data->job->batch, event->data, event->length, event->page_size);
+    return lpm_batch_add_page(data->job->batch, event->data, event->length, event->header_length,
                               event->page_size);
 }
 
@@ -101,7 +95,7 @@ static void add_event(LpmDataPump *data, const struct lpm_stream_event *event)
             return;
         }
     }
-    XXH3_64bits_update(data->frame_hash, event->data, event->length);
+    XXH3_64bits_update(data->job->hash, event->data, event->length);
 }
 
 /* Up to post-copy. */
@@ -126,6 +120,8 @@ static void begin_postcopy(LpmDataPump *data)
     LpmPostcopy *postcopy = lpm_postcopy_new(data->parser);
 
     send_batch(data);
+    lpm_encode_crew_drain(data->encode);
+    lpm_encode_crew_hurry(data->encode, FALSE);
     lpm_flight_init(&data->flight);
     if (!postcopy)
         lpm_log(LPM_LOG_INFO, &data->pump.log,
@@ -213,7 +209,21 @@ static gboolean send_postcopy(LpmDataPump *data)
     return state.ready && lpm_flight_room(&data->flight, session, FALSE);
 }
 
-/* ---- the encoder ---- */
+/* ---- the cutter ---- */
+
+/* Time to give the batch away. The processors stand still from the END of `ram` on: the rest is
+ * little, and small batches are compressed side by side and arrive one by one. */
+static gboolean is_full(LpmDataPump *data)
+{
+    enum lpm_stream_phase phase = lpm_stream_parser_info(data->parser)->phase;
+    gboolean hurry = phase == LPM_STREAM_PHASE_COMPLETING || phase == LPM_STREAM_PHASE_DEVICES;
+
+    if (hurry != data->hurry)
+        lpm_encode_crew_hurry(data->encode, hurry);
+    data->hurry = hurry;
+    return lpm_batch_full(data->job->batch) ||
+           (hurry && lpm_batch_original_bytes(data->job->batch) >= HURRY_BYTES);
+}
 
 static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
 {
@@ -230,7 +240,7 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
             continue;
         }
         send_event(data, &event);
-        if (lpm_batch_full(data->batch))
+        if (is_full(data))
             send_batch(data);
         if (!ran && lpm_stream_parser_info(data->parser)->postcopy_run)
             begin_postcopy(data);
@@ -271,16 +281,18 @@ static void encode_end(LpmDataPump *data)
         send_event(data, &event);
         send_batch(data);
     }
+    lpm_encode_crew_drain(data->encode);
     lpm_pump_end_reading(&data->pump, data->read_failure);
 }
 
-static gpointer run_encoder(gpointer opaque)
+static gpointer run_cutter(gpointer opaque)
 {
     LpmDataPump *data = opaque;
     struct lpm_ring_slot *slot;
 
     for (;;) {
-        gboolean holding = data->postcopy ? send_postcopy(data) : !lpm_batch_empty(data->batch);
+        gboolean holding =
+            data->postcopy ? send_postcopy(data) : !lpm_batch_empty(data->job->batch);
 
         switch (lpm_ring_take(data->ring, holding, &slot)) {
         case LPM_RING_SLOT:
@@ -342,21 +354,20 @@ static enum lpm_delivery deliver_answers(gpointer opaque, int fd, const LpmFrame
 
 static gpointer run_return_writer(gpointer opaque)
 {
+    static const struct lpm_pump_writer writer = {.deliver = deliver_answers};
     LpmDataPump *data = opaque;
 
-    lpm_pump_write(&data->pump, deliver_answers, NULL, data);
+    lpm_pump_write(&data->pump, &writer, data);
     return NULL;
 }
 
-void lpm_data_source_start(LpmDataPump *data, const struct lpm_compressor *method, int level)
+void lpm_data_source_start(LpmDataPump *data, const struct lpm_data_config *config)
 {
     data->ring = lpm_ring_new();
-    data->batch = lpm_batch_new(0, 0);
-    data->codec = lpm_batch_encoder_new(method, level);
-    data->frame_hash = XXH3_createState();
-    data->body = g_byte_array_new();
-    XXH3_64bits_reset(data->frame_hash);
+    data->encode = lpm_encode_crew_new(data->pump.session, data->ring, config->method,
+                                       config->level, config->threads);
+    data->job = lpm_encode_crew_open(data->encode);
     data->forward = g_thread_new("data-reader", run_reader, data);
-    data->encoder = g_thread_new("data-encoder", run_encoder, data);
+    data->cutter = g_thread_new("data-cutter", run_cutter, data);
     data->backward = g_thread_new("return-writer", run_return_writer, data);
 }

@@ -86,16 +86,9 @@ static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *
                                        GError **error)
 {
     LpmDataPump *data = opaque;
-    const guint8 *bytes = frame->body;
+    const guint8 *bytes = lpm_decode_crew_bytes(data->decode, error);
 
-    if (frame->flags & LPM_FRAME_BATCH) {
-        g_byte_array_set_size(data->original, 0);
-        if (!lpm_batch_decode(data->decoder, frame->body, frame->length, frame->original,
-                              data->original, error))
-            return LPM_DELIVERY_DAMAGED;
-        bytes = data->original->data;
-    }
-    if (!lpm_frame_verify_original(frame, bytes, frame->original, error))
+    if (!bytes)
         return LPM_DELIVERY_DAMAGED;
     if (!write_watched(data, fd, bytes, frame->original))
         return LPM_DELIVERY_BROKEN;
@@ -112,11 +105,20 @@ static void stream_ended(gpointer opaque)
     lpm_switchover_note(data->switchover, resumed ? LPM_OUTCOME_POSTCOPY : LPM_OUTCOME_PRECOPY);
 }
 
-static gpointer run_writer(gpointer opaque)
+static LpmFrame *take_frame(gpointer opaque)
 {
     LpmDataPump *data = opaque;
 
-    lpm_pump_write(&data->pump, deliver_batch, stream_ended, data);
+    return lpm_decode_crew_take(data->decode);
+}
+
+static gpointer run_writer(gpointer opaque)
+{
+    static const struct lpm_pump_writer writer = {
+        .take = take_frame, .deliver = deliver_batch, .ended = stream_ended};
+    LpmDataPump *data = opaque;
+
+    lpm_pump_write(&data->pump, &writer, data);
     return NULL;
 }
 
@@ -150,10 +152,9 @@ static gpointer run_return_reader(gpointer opaque)
     return NULL;
 }
 
-void lpm_data_target_start(LpmDataPump *data)
+void lpm_data_target_start(LpmDataPump *data, const struct lpm_data_config *config)
 {
-    data->decoder = lpm_batch_decoder_new();
-    data->original = g_byte_array_new();
+    data->decode = lpm_decode_crew_new(data->pump.session, config->threads);
     data->given = g_array_new(FALSE, FALSE, sizeof(struct lpm_given));
     data->forward = g_thread_new("data-writer", run_writer, data);
     data->backward = g_thread_new("return-reader", run_return_reader, data);

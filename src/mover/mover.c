@@ -124,7 +124,9 @@ static struct lpm_pump make_pump(LpmMover *mover, enum lpm_channel channel)
 
 static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **error)
 {
-    const struct lpm_compressor *method = lpm_compressor_by_name(start->compression);
+    gboolean automatic = strcmp(start->compression, "auto") == 0;
+    const struct lpm_compressor *method =
+        automatic ? NULL : lpm_compressor_by_name(start->compression);
     struct lpm_session_config config = {.side = start->side,
                                         .window = start->backlog_bytes,
                                         .changed = note_change,
@@ -137,7 +139,7 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     if (start->side != mover->side)
         return lpm_fail(error, LPM_E_PROTOCOL, "this mover was launched as the %s, not the %s",
                         lpm_side_name(mover->side), lpm_side_name(start->side));
-    if (!method)
+    if (!method && !automatic)
         return lpm_fail(error, LPM_E_PROTOCOL, "there is no compression '%s'", start->compression);
     memcpy(config.id, start->session, sizeof(config.id));
     memcpy(config.psk, start->psk, sizeof(config.psk));
@@ -157,8 +159,13 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     mover->switchover = lpm_switchover_new(target && start->gate_run, note_change, mover);
     mover->rpc = lpm_rpc_pump_new(
         &rpc, target && start->finish_by_outcome ? mover->switchover : NULL, note_change, mover);
-    mover->data = lpm_data_pump_new(&data, mover->switchover, config.psk, sizeof(config.psk),
-                                    method, start->compression_level);
+    const struct lpm_data_config how = {.secret = config.psk,
+                                        .secret_length = sizeof(config.psk),
+                                        .method = method,
+                                        .level = start->compression_level,
+                                        .threads = start->threads};
+
+    mover->data = lpm_data_pump_new(&data, mover->switchover, &how);
     explicit_bzero(&config, sizeof(config));
     mover->started_us = lpm_monotonic_us();
     mover->started = TRUE;
@@ -223,6 +230,10 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
         return TRUE;
     case LPM_MOVER_ALLOW_RUN:
         lpm_switchover_allow(mover->switchover);
+        return TRUE;
+    case LPM_MOVER_SET:
+        if (command->set.has_threads)
+            lpm_data_pump_set_threads(mover->data, command->set.threads);
         return TRUE;
     case LPM_MOVER_FAIL_FINISH:
         lpm_rpc_pump_refuse(mover->rpc, command->cause);

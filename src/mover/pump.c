@@ -134,7 +134,13 @@ static gboolean handle(const struct lpm_pump *pump, const LpmFrame *frame, int *
     return result != LPM_DELIVERY_DAMAGED;
 }
 
-void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, lpm_ended ended,
+static LpmFrame *take(const struct lpm_pump *pump, const struct lpm_pump_writer *writer,
+                      gpointer user)
+{
+    return writer->take ? writer->take(user) : lpm_session_take(pump->session, pump->channel);
+}
+
+void lpm_pump_write(const struct lpm_pump *pump, const struct lpm_pump_writer *writer,
                     gpointer user)
 {
     int fd = lpm_endpoint_wait(pump->endpoint);
@@ -142,15 +148,15 @@ void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, lpm_ended 
 
     if (fd < 0)
         return;
-    while ((frame = lpm_session_take(pump->session, pump->channel))) {
+    while ((frame = take(pump, writer, user))) {
         g_autoptr(GError) error = NULL;
         gboolean was_open = fd >= 0;
 
-        if (!handle(pump, frame, &fd, deliver, user, &error))
+        if (!handle(pump, frame, &fd, writer->deliver, user, &error))
             lpm_session_fail(pump->session, error->code, error->message);
         lpm_session_delivered(pump->session, frame);
-        if (was_open && fd < 0 && ended)
-            ended(user);
+        if (was_open && fd < 0 && writer->ended)
+            writer->ended(user);
     }
     if (fd >= 0)
         lpm_endpoint_write_done(pump->endpoint, NULL);

@@ -48,9 +48,19 @@ typedef enum lpm_delivery (*lpm_deliver)(gpointer user, int fd, const LpmFrame *
 /* Nothing more will be given to the program: the direction has ended, or the program is gone. */
 typedef void (*lpm_ended)(gpointer user);
 
-/* Delivers frames until the session is over. After the program is gone they are dropped. `ended`
- * may be NULL; it is called once at most, and not if the session is over before. */
-void lpm_pump_write(const struct lpm_pump *pump, lpm_deliver deliver, lpm_ended ended,
+/* The next frame of the channel in order, waiting for it; NULL: the session is over. */
+typedef LpmFrame *(*lpm_take)(gpointer user);
+
+/* What a writer is made of. `take` and `ended` may be NULL: frames are taken from the session, and
+ * nobody is told. `ended` is called once at most, and not if the session is over before. */
+struct lpm_pump_writer {
+    lpm_take take;
+    lpm_deliver deliver;
+    lpm_ended ended;
+};
+
+/* Delivers frames until the session is over. After the program is gone they are dropped. */
+void lpm_pump_write(const struct lpm_pump *pump, const struct lpm_pump_writer *writer,
                     gpointer user);
 
 /* A deliverer of bytes as they are; `user` is not used. */

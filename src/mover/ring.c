@@ -10,7 +10,8 @@ struct lpm_ring {
     pthread_cond_t moved;
     guint64 put, released; /* slots, in total */
     gboolean ended, closed;
-    gboolean idle; /* the link has nothing to do */
+    gboolean drained; /* the link has nothing to do */
+    guint under_way;  /* sent, and not given to the link yet */
     gboolean nudged;
     gboolean asks; /* the consumer wants to know of acknowledgements */
 
@@ -25,7 +26,7 @@ LpmRing *lpm_ring_new(void)
 
     pthread_mutex_init(&ring->lock, NULL);
     pthread_cond_init(&ring->moved, NULL);
-    ring->idle = TRUE;
+    ring->drained = TRUE;
     return ring;
 }
 
@@ -36,6 +37,12 @@ void lpm_ring_free(LpmRing *ring)
     pthread_mutex_destroy(&ring->lock);
     pthread_cond_destroy(&ring->moved);
     g_free(ring);
+}
+
+/* Lock held. */
+static gboolean idle(const LpmRing *ring)
+{
+    return ring->drained && !ring->under_way;
 }
 
 struct lpm_ring_slot *lpm_ring_room(LpmRing *ring)
@@ -71,7 +78,7 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
 
     pthread_mutex_lock(&ring->lock);
     while (!ring->closed && !ring->ended && ring->put == ring->released && !ring->nudged &&
-           !(holding && ring->idle))
+           !(holding && idle(ring)))
         pthread_cond_wait(&ring->moved, &ring->lock);
     if (ring->closed) {
         result = LPM_RING_CLOSED;
@@ -97,7 +104,7 @@ void lpm_ring_release(LpmRing *ring)
 gboolean lpm_ring_wait(LpmRing *ring, gboolean holding)
 {
     pthread_mutex_lock(&ring->lock);
-    while (!ring->closed && !ring->nudged && !(holding && ring->idle))
+    while (!ring->closed && !ring->nudged && !(holding && idle(ring)))
         pthread_cond_wait(&ring->moved, &ring->lock);
     gboolean go_on = !ring->closed;
 
@@ -109,14 +116,22 @@ gboolean lpm_ring_wait(LpmRing *ring, gboolean holding)
 void lpm_ring_sending(LpmRing *ring)
 {
     pthread_mutex_lock(&ring->lock);
-    ring->idle = FALSE;
+    ring->under_way++;
+    pthread_mutex_unlock(&ring->lock);
+}
+
+void lpm_ring_pushing(LpmRing *ring)
+{
+    pthread_mutex_lock(&ring->lock);
+    ring->under_way--;
+    ring->drained = FALSE;
     pthread_mutex_unlock(&ring->lock);
 }
 
 void lpm_ring_drained(LpmRing *ring)
 {
     pthread_mutex_lock(&ring->lock);
-    ring->idle = TRUE;
+    ring->drained = TRUE;
     pthread_cond_broadcast(&ring->moved);
     pthread_mutex_unlock(&ring->lock);
 }
@@ -124,11 +139,11 @@ void lpm_ring_drained(LpmRing *ring)
 gboolean lpm_ring_idle(LpmRing *ring)
 {
     pthread_mutex_lock(&ring->lock);
-    gboolean idle = ring->idle;
+    gboolean result = idle(ring);
 
     ring->asks = TRUE;
     pthread_mutex_unlock(&ring->lock);
-    return idle;
+    return result;
 }
 
 static void nudge(LpmRing *ring, gboolean unasked)

@@ -42,8 +42,11 @@ enum lpm_ring_result lpm_ring_take(LpmRing *ring, gboolean holding, struct lpm_r
 void lpm_ring_release(LpmRing *ring);
 /* Consumer, after END: waits as `take` does before it returns FLUSH. FALSE: closed. */
 gboolean lpm_ring_wait(LpmRing *ring, gboolean holding);
-/* Consumer, before it sends: the link will have something to do until it says `drained` again. */
+/* Consumer: something is on its way to the link, which is not idle before that was pushed and
+ * `drained` was said after it. */
 void lpm_ring_sending(LpmRing *ring);
+/* Any thread, before it gives to the link what was so announced. */
+void lpm_ring_pushing(LpmRing *ring);
 
 /* Consumer: whether the link has nothing to do. From then on acknowledgements nudge. */
 gboolean lpm_ring_idle(LpmRing *ring);

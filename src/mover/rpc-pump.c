@@ -282,9 +282,10 @@ static enum lpm_delivery deliver(gpointer opaque, int fd, const LpmFrame *frame,
 
 static gpointer run_writer(gpointer opaque)
 {
+    static const struct lpm_pump_writer writer = {.deliver = deliver};
     LpmRpcPump *rpc = opaque;
 
-    lpm_pump_write(&rpc->pump, deliver, NULL, rpc);
+    lpm_pump_write(&rpc->pump, &writer, rpc);
     return NULL;
 }
 

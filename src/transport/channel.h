@@ -64,9 +64,10 @@ void lpm_inbox_clear(struct lpm_inbox *inbox);
 /* Takes `frame` over in every case. FALSE (LPM_E_PROTOCOL): more than `window` or out of grammar.
  */
 gboolean lpm_inbox_put(struct lpm_inbox *inbox, LpmFrame *frame, guint64 window, GError **error);
-/* The next frame to deliver, or NULL. The caller owns it and gives it to lpm_inbox_delivered. */
+/* The next frame to deliver, or NULL. The caller owns it and gives it to lpm_inbox_delivered, in
+ * the order in which it took. */
 LpmFrame *lpm_inbox_take(struct lpm_inbox *inbox);
-/* Counts `frame`, the one taken last, as delivered, and frees it. */
+/* Counts `frame`, the first taken that was not counted yet, as delivered, and frees it. */
 void lpm_inbox_delivered(struct lpm_inbox *inbox, LpmFrame *frame);
 
 #endif

@@ -12,8 +12,9 @@ static const char *const side_names[] = {"source", "target"};
 static const char *const need_names[] = {"link", "rpc", "data"};
 static const char *const state_names[] = {"none", "open", "eof", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
-static const char *const command_names[] = {
-    "start", "listen", "attach", "link", "release", "fail-finish", "stats", "quit", "allow-run"};
+static const char *const command_names[] = {"start",     "listen",      "attach", "link",
+                                            "release",   "fail-finish", "stats",  "quit",
+                                            "allow-run", "set"};
 static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
                                           "stats", "failed", "ended", "postcopy"};
 
@@ -94,12 +95,13 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
     g_autofree char *session = lpm_hex(start->session, sizeof(start->session));
     g_autofree char *psk = lpm_hex(start->psk, sizeof(start->psk));
     json_t *message =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b}", "message",
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:i, s:I}", "message",
                   command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session",
                   session, "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes,
                   "compression", start->compression, "compression_level", start->compression_level,
                   "migration", start->migration, "partition", start->partition, "finish_by_outcome",
-                  start->finish_by_outcome, "gate_run", start->gate_run);
+                  start->finish_by_outcome, "gate_run", start->gate_run, "threads",
+                  (int)start->threads, "bandwidth", (json_int_t)start->bandwidth);
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
@@ -151,6 +153,17 @@ gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **erro
 gboolean lpm_mover_send_allow_run(int socket, GError **error)
 {
     return send_stolen(socket, command_new(LPM_MOVER_ALLOW_RUN), -1, error);
+}
+
+gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError **error)
+{
+    json_t *message = command_new(LPM_MOVER_SET);
+
+    if (set->has_threads)
+        json_object_set_new(message, "threads", json_integer(set->threads));
+    if (set->has_bandwidth)
+        json_object_set_new(message, "bandwidth", json_integer((json_int_t)set->bandwidth));
+    return send_stolen(socket, message, -1, error);
 }
 
 gboolean lpm_mover_send_stats(int socket, GError **error)
@@ -215,6 +228,23 @@ static gboolean get_boolean(const json_t *message, const char *key, gboolean *va
     return json_is_boolean(found) ? TRUE : bad_key(message, key, error);
 }
 
+/* Both keys may be missing; `set` says which were there. */
+static gboolean parse_set(const json_t *message, struct lpm_mover_set *set, GError **error)
+{
+    gint64 threads = 0, bandwidth = 0;
+
+    set->has_threads = json_object_get(message, "threads") != NULL;
+    set->has_bandwidth = json_object_get(message, "bandwidth") != NULL;
+    if ((set->has_threads &&
+         !get_integer(message, "threads", 0, LPM_MOVER_THREADS_MAX, &threads, error)) ||
+        (set->has_bandwidth &&
+         !get_integer(message, "bandwidth", 0, G_MAXINT64, &bandwidth, error)))
+        return FALSE;
+    set->threads = (guint)threads;
+    set->bandwidth = (guint64)bandwidth;
+    return TRUE;
+}
+
 static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError **error)
 {
     gint64 backlog = 0, level = 0;
@@ -235,6 +265,12 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
         (json_object_get(message, "gate_run") &&
          !get_boolean(message, "gate_run", &start->gate_run, error)))
         return FALSE;
+    struct lpm_mover_set set;
+
+    if (!parse_set(message, &set, error))
+        return FALSE;
+    start->threads = set.threads;
+    start->bandwidth = set.bandwidth;
     start->side = (enum lpm_side)side;
     start->backlog_bytes = (guint64)backlog;
     start->compression_level = (gint)level;
@@ -275,6 +311,8 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
         return get_boolean(message, "server", &command->server, error);
     case LPM_MOVER_FAIL_FINISH:
         return get_string(message, "cause", &command->cause, error);
+    case LPM_MOVER_SET:
+        return parse_set(message, &command->set, error);
     case LPM_MOVER_RELEASE:
     case LPM_MOVER_ALLOW_RUN:
     case LPM_MOVER_ASK_STATS:

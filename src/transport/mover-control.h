@@ -55,7 +55,7 @@ typedef struct lpm_mover_start {
     guint8 session[LPM_SESSION_ID_BYTES];
     guint8 psk[LPM_SESSION_PSK_BYTES];
     guint64 backlog_bytes;   /* most original bytes unacknowledged, per channel and direction */
-    const char *compression; /* "zstd", "lz4", "none"; used by the source */
+    const char *compression; /* "auto", "zstd", "lz4", "none"; used by the source */
     gint compression_level;  /* of zstd */
     const char *migration;   /* id, for the log and statistics */
     const char *partition;   /* name, likewise */
@@ -63,7 +63,20 @@ typedef struct lpm_mover_start {
     gboolean finish_by_outcome; /* add VIR_MIGRATE_PAUSED to libvirt's Finish unless the stream went
                                    over to post-copy; Finish waits until that is known */
     gboolean gate_run;          /* keep the word to run, and Finish, back until ALLOW_RUN */
+    /* Keys that may be missing. */
+    guint threads;     /* that encode or decode; 0: one for each processor */
+    guint64 bandwidth; /* source: most bytes/s on the wire, 0: no bound */
 } LpmMoverStart;
+
+/* Most of them. */
+#define LPM_MOVER_THREADS_MAX 32
+
+/* SET: what is to be otherwise from now on. */
+struct lpm_mover_set {
+    gboolean has_threads, has_bandwidth; /* which of the others are said */
+    guint threads;                       /* as in START */
+    guint64 bandwidth;                   /* as in START; the source's only */
+};
 
 /* ---- lpmd's half: commands. FALSE with an error when the socket failed. ---- */
 
@@ -84,6 +97,7 @@ gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **erro
 /* Target: QEMU's word to run, and libvirt's Finish, may pass. Said before they came, it is
  * remembered. */
 gboolean lpm_mover_send_allow_run(int socket, GError **error);
+gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError **error);
 /* Asks for one LPM_MOVER_STATS. */
 gboolean lpm_mover_send_stats(int socket, GError **error);
 gboolean lpm_mover_send_quit(int socket, GError **error);
@@ -167,6 +181,7 @@ enum lpm_mover_command_type {
     LPM_MOVER_ASK_STATS,
     LPM_MOVER_QUIT,
     LPM_MOVER_ALLOW_RUN,
+    LPM_MOVER_SET, /* what a running mover can be told to do otherwise */
 };
 
 typedef struct lpm_mover_command {
@@ -175,6 +190,7 @@ typedef struct lpm_mover_command {
     enum lpm_channel channel; /* LISTEN, ATTACH: rpc or data */
     gboolean server;          /* ADD_LINK */
     const char *cause;        /* FAIL_FINISH; points into `message` */
+    struct lpm_mover_set set; /* SET */
     int fd;                   /* owned; LISTEN, ATTACH, ADD_LINK, else -1 */
     json_t *message;          /* owned */
 } LpmMoverCommand;

@@ -4,8 +4,8 @@
 #include "base/error.h"
 #include "transport/session-internal.h"
 
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -82,6 +82,15 @@ void lpm_session_fail(LpmSession *session, int code, const char *cause)
 gboolean lpm_session_over_locked(const LpmSession *session)
 {
     return session->stopped || session->failed;
+}
+
+gboolean lpm_session_over(LpmSession *session)
+{
+    pthread_mutex_lock(&session->lock);
+    gboolean result = lpm_session_over_locked(session);
+
+    pthread_mutex_unlock(&session->lock);
+    return result;
 }
 
 /* Joins the threads that have ended (all: waits for the others, which must be about to end). */
@@ -259,7 +268,22 @@ void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
     flow->pushed = outbox->original;
     flow->acknowledged = outbox->original_acked;
     flow->window = MIN(session->config.window, session->peer_window);
+    flow->waiting = outbox->unsent ? outbox->next - outbox->unsent->sequence : 0;
     pthread_mutex_unlock(&session->lock);
+}
+
+gint64 lpm_session_link_busy_us(LpmSession *session)
+{
+    struct tcp_info info = {0};
+    socklen_t length = sizeof(info);
+
+    pthread_mutex_lock(&session->lock);
+    /* The descriptor is open as long as its thread is the current one. */
+    if (!session->current ||
+        getsockopt(session->current->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+        info.tcpi_busy_time = 0;
+    pthread_mutex_unlock(&session->lock);
+    return (gint64)info.tcpi_busy_time;
 }
 
 /* Lock held. */

@@ -66,9 +66,13 @@ void lpm_session_set_limit(LpmSession *session, enum lpm_channel channel, guint6
 struct lpm_session_flow {
     guint64 pushed, acknowledged; /* original bytes, in total */
     guint64 window;               /* most of them under way */
+    guint64 waiting;              /* frames that wait for a link */
 };
 void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
                           struct lpm_session_flow *flow);
+/* For how long in total the link in use, if it is TCP, has had something to send or to be
+ * acknowledged; 0 without one. */
+gint64 lpm_session_link_busy_us(LpmSession *session);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
 void lpm_session_push(LpmSession *session, LpmFrame *frame);
 /* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits.
@@ -76,13 +80,16 @@ void lpm_session_push(LpmSession *session, LpmFrame *frame);
 void lpm_session_mark(LpmSession *session, enum lpm_channel channel, enum lpm_frame_type type);
 
 /* The next frame of the channel, in order; waits for it. The caller delivers it and gives it back
- * to lpm_session_delivered before it takes another. NULL when the session is over. */
+ * to lpm_session_delivered; it may take others before, and delivers in order. NULL when the session
+ * is over. */
 LpmFrame *lpm_session_take(LpmSession *session, enum lpm_channel channel);
 /* The bytes of `frame` are where they belong: acknowledge. Takes the frame over. */
 void lpm_session_delivered(LpmSession *session, LpmFrame *frame);
 
 /* Fails the session; the first failure counts. The other side is told if a link is there. */
 void lpm_session_fail(LpmSession *session, int code, const char *cause);
+/* TRUE once stopped or failed. */
+gboolean lpm_session_over(LpmSession *session);
 
 struct lpm_session_channel {
     gboolean peer_opened;   /* the other side's program is there (or its frames came) */

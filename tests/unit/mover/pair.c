@@ -151,6 +151,9 @@ static pid_t launch(struct pair *pair, struct mover_end *end, int listening)
     return pid;
 }
 
+guint pair_threads;
+guint64 pair_bandwidth;
+
 /* What the movers of a pair are started with. */
 struct pair_options {
     guint64 backlog;
@@ -169,6 +172,8 @@ static void end_start(struct pair *pair, struct mover_end *end, const struct pai
                            .compression_level = options->level,
                            .finish_by_outcome = options->finish_by_outcome,
                            .gate_run = options->gate_run,
+                           .threads = pair_threads,
+                           .bandwidth = pair_bandwidth,
                            .migration = "test",
                            .partition = "partition"};
     lpm_autofd listening = -1;
@@ -417,6 +422,13 @@ json_t *pair_stats(struct pair *pair, enum lpm_side side)
         pair_step(pair, 50);
     assert_non_null(end->stats);
     return end->stats;
+}
+
+void pair_set(struct pair *pair, enum lpm_side side, const struct lpm_mover_set *set)
+{
+    g_autoptr(GError) error = NULL;
+
+    check(lpm_mover_send_set(pair->end[side].control, set, &error), error);
 }
 
 void pair_reattach(struct pair *pair, enum lpm_side side)

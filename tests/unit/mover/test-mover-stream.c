@@ -117,7 +117,7 @@ static guint carry_both(struct pair *pair, const GByteArray *forward, const GByt
 
 static void test_identical(void **state)
 {
-    static const char *const methods[] = {"zstd", "lz4", "none"};
+    static const char *const methods[] = {"auto", "zstd", "lz4", "none"};
     g_autoptr(GByteArray) forward = synthetic_stream(7, 4000);
     g_autoptr(GByteArray) backward = synthetic_stream(9, 60);
 
@@ -234,6 +234,53 @@ static void test_pause_without_link(void **state)
     carry(pair, &there, 0);
     assert_same(&there);
     flow_finish(&there);
+    pair_free(pair);
+}
+
+static json_int_t threads_of(struct pair *pair, enum lpm_side side)
+{
+    json_t *pipeline = json_object_get(pair_stats(pair, side), "pipeline");
+
+    return json_integer_value(json_object_get(pipeline, "threads"));
+}
+
+/* The number of threads changes on both sides while the stream runs, and the link is cut between.
+ */
+static void test_threads_change(void **state)
+{
+    static const guint counts[] = {1, 3, 8, 2, 1, 5};
+    g_autoptr(GByteArray) forward = synthetic_stream(29, 24000);
+    struct pair *pair = pair_new(0, "auto", 0);
+    struct flow there;
+
+    (void)state;
+    pair_connect(pair, LPM_CHANNEL_DATA);
+    flow_start(&there, pair->end[LPM_SIDE_SOURCE].program[LPM_CHANNEL_DATA],
+               pair->end[LPM_SIDE_TARGET].program[LPM_CHANNEL_DATA], forward);
+    for (guint i = 0; i < G_N_ELEMENTS(counts); i++) {
+        guint begun = (guint)g_atomic_int_get(&there.received_bytes);
+
+        for (guint side = 0; side < 2; side++) {
+            struct lpm_mover_set set = {.has_threads = TRUE, .threads = counts[i] + side};
+
+            pair_set(pair, (enum lpm_side)side, &set);
+            assert_int_equal(threads_of(pair, (enum lpm_side)side), counts[i] + side);
+        }
+        if (i == 2)
+            pair_cut(pair);
+        for (guint n = 0; n < 400 && !g_atomic_int_get(&there.done) &&
+                          (guint)g_atomic_int_get(&there.received_bytes) < begun + 8192;
+             n++)
+            pair_step(pair, 5);
+    }
+    carry(pair, &there, 0);
+    assert_same(&there);
+    guint length = there.received->len;
+
+    flow_finish(&there);
+    g_autofree char *sent = g_strdup(hash_of(pair, LPM_SIDE_SOURCE, length));
+
+    assert_string_equal(sent, hash_of(pair, LPM_SIDE_TARGET, length));
     pair_free(pair);
 }
 
@@ -355,6 +402,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_link_cut_twenty_times),
         cmocka_unit_test(test_pause_without_link),
+        cmocka_unit_test(test_threads_change),
         cmocka_unit_test(test_wrong_key),
         cmocka_unit_test(test_program_gone),
         cmocka_unit_test(test_sandbox),
