@@ -77,6 +77,10 @@ LPM_E(4006, SESSION_UNKNOWN, ERROR, 404, "There is no such mover session",
       "List them with 'lpm mover stats'", "")
 LPM_E(4007, STREAM, ERROR, 502, "The stream of the hypervisor is not understood",
       "Report it with the versions of QEMU on both hosts", "")
+LPM_E(4010, RETAINED, ERROR, 500, "A retained image cannot be used",
+      "Drop it with 'lpm retain drop', then migrate again; if it recurs check the disk", "")
+LPM_E(4011, NOT_RETAINED, ERROR, 404, "There is no retained image of this partition",
+      "List them with 'lpm retain list'", "")
 LPM_E(5001, STOPPED, ERROR, 409, "The migration was stopped by an operator",
       "The partition runs on its source; migrate again when you like", "")
 LPM_E(5002, PAST_DECISION, ERROR, 409, "The hand-over is decided and can no longer be stopped",

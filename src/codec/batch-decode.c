@@ -18,7 +18,14 @@ struct buffer {
 struct lpm_batch_decoder {
     gpointer contexts[256];   /* by method; made when first used */
     struct buffer ops, pages; /* grow to the limits of a batch, never beyond */
+    struct buffer kept;       /* KEPT_PAGES at a time */
+    lpm_batch_fetch fetch;    /* NULL: there is no image */
+    gpointer user;
 };
+
+/* Pages of an image, and how many are fetched at once. */
+#define KEPT_PAGE_BITS 12u
+#define KEPT_PAGES 64u
 
 /* A part of the body, decompressed, and what is left of it. */
 struct part {
@@ -48,7 +55,14 @@ void lpm_batch_decoder_free(LpmBatchDecoder *decoder)
             lpm_compressor_by_method((uint8_t)i)->free_context(decoder->contexts[i]);
     g_free(decoder->ops.data);
     g_free(decoder->pages.data);
+    g_free(decoder->kept.data);
     g_free(decoder);
+}
+
+void lpm_batch_decoder_set_image(LpmBatchDecoder *decoder, lpm_batch_fetch fetch, gpointer user)
+{
+    decoder->fetch = fetch;
+    decoder->user = user;
 }
 
 static gboolean get_varint(struct part *part, uint64_t *value)
@@ -169,7 +183,47 @@ static gboolean put_run(struct output *out, enum lpm_batch_kind kind, uint64_t n
     return TRUE;
 }
 
-static gboolean put_operation(struct output *out, struct part *ops, struct part *pages)
+/* The records of a run whose first page is `page`, with the pages of an image. */
+static gboolean put_fetched(LpmBatchDecoder *decoder, struct output *out, uint64_t page, uint64_t n,
+                            uint64_t slot, GError **error)
+{
+    gsize size = 1ul << out->bits;
+    uint8_t *pages = reserve(&decoder->kept, KEPT_PAGES * size);
+
+    while (n) {
+        guint count = (guint)MIN(n, KEPT_PAGES);
+
+        if (!decoder->fetch(decoder->user, slot, count, pages, error))
+            return FALSE;
+        for (guint i = 0; i < count; i++) {
+            put_word(out, page + i, LPM_FLAGS_PAGE);
+            put(out, pages + i * size, size);
+        }
+        page += count;
+        slot += count;
+        n -= count;
+    }
+    return TRUE;
+}
+
+static gboolean put_kept(LpmBatchDecoder *decoder, struct output *out, uint64_t n, struct part *ops,
+                         GError **error)
+{
+    uint64_t delta, page, slot, limit = 1ULL << (64 - out->bits);
+
+    if (!decoder->fetch || !get_varint(ops, &delta) || !get_varint(ops, &slot))
+        return FALSE;
+    page = out->next + (delta & 1 ? ~(delta >> 1) : delta >> 1);
+    if (page >= limit || n > out->room / (8 + (1ul << out->bits)) || n > limit - page ||
+        out->bits != KEPT_PAGE_BITS || slot > G_MAXINT64)
+        return FALSE;
+    out->next = page + n;
+    return put_fetched(decoder, out, page, n, slot, error);
+}
+
+/* FALSE without an error: it does not fit. */
+static gboolean put_operation(LpmBatchDecoder *decoder, struct output *out, struct part *ops,
+                              struct part *pages, GError **error)
 {
     uint64_t head, n;
 
@@ -189,6 +243,8 @@ static gboolean put_operation(struct output *out, struct part *ops, struct part 
         return put_run(out, LPM_KIND_FILL_RUN, n, ops, pages);
     case LPM_KIND_CONTENT:
         return put_from(out, pages, (gsize)n << out->bits);
+    case LPM_KIND_KEPT_RUN:
+        return put_kept(decoder, out, n, ops, error);
     default:
         return FALSE;
     }
@@ -229,11 +285,18 @@ static gboolean decode(LpmBatchDecoder *decoder, struct part *body, gsize origin
         !open_part(decoder, methods[1], body, (gsize)lengths[3], (gsize)lengths[2], &decoder->pages,
                    &pages, error))
         return FALSE;
-    while (ops.length)
-        if (!put_operation(&out, &ops, &pages))
+    while (ops.length) {
+        g_autoptr(GError) cause = NULL;
+
+        if (put_operation(decoder, &out, &ops, &pages, &cause))
+            continue;
+        if (!cause)
             return lpm_fail(error, LPM_E_PROTOCOL,
                             "an operation of a batch does not fit (%zu of %zu bytes made)",
                             original - out.room, original);
+        g_propagate_error(error, g_steal_pointer(&cause));
+        return FALSE;
+    }
     if (out.room || pages.length)
         return lpm_fail(error, LPM_E_PROTOCOL,
                         "a batch is short of %zu bytes and leaves %zu bytes of pages", out.room,

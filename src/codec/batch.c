@@ -83,6 +83,8 @@ void lpm_batch_close(LpmBatch *batch)
             int64_t delta = (int64_t)(batch->first - batch->next);
 
             batch->ops_length += lpm_varint_put(batch->ops + batch->ops_length, zigzag(delta));
+            if (batch->kind == LPM_KIND_KEPT_RUN)
+                batch->ops_length += lpm_varint_put(batch->ops + batch->ops_length, batch->slot);
             batch->next = batch->first + batch->n;
         }
     }
@@ -214,6 +216,25 @@ gboolean lpm_batch_add_page(LpmBatch *batch, const uint8_t *record, gsize length
     batch->n++;
     put_content(batch, content, page_size);
     batch->original += page_size;
+    return TRUE;
+}
+
+gboolean lpm_batch_add_kept(LpmBatch *batch, const uint8_t *record, gsize length,
+                            gsize header_length, guint32 page_size, uint64_t slot)
+{
+    uint64_t page;
+
+    if (length > batch->original_max - batch->original)
+        return FALSE;
+    if (length != 8 + (gsize)page_size || header_length != 8 || !page_size_fits(batch, page_size) ||
+        !word_is(batch, record, LPM_FLAGS_PAGE, &page))
+        return lpm_batch_add_page(batch, record, length, header_length, page_size);
+    if (batch->n && batch->kind == LPM_KIND_KEPT_RUN && slot != batch->slot + batch->n)
+        lpm_batch_close(batch);
+    put_run(batch, LPM_KIND_KEPT_RUN, page);
+    if (batch->n == 1)
+        batch->slot = slot;
+    batch->original += length;
     return TRUE;
 }
 

@@ -47,6 +47,11 @@ gboolean lpm_batch_add_zero(LpmBatch *batch, const uint8_t *record, gsize length
 gboolean lpm_batch_add_page(LpmBatch *batch, const uint8_t *record, gsize length,
                             gsize header_length, guint32 page_size);
 
+/* The same for the record of a page that the decoding side has in a retained image, in place
+ * `slot`. The record is as QEMU writes it with CONTINUE; any other is added as by add_page. */
+gboolean lpm_batch_add_kept(LpmBatch *batch, const uint8_t *record, gsize length,
+                            gsize header_length, guint32 page_size, uint64_t slot);
+
 /* TRUE when a page of the present size or a literal might no longer fit: time to encode. */
 gboolean lpm_batch_full(const LpmBatch *batch);
 gboolean lpm_batch_empty(const LpmBatch *batch);
@@ -69,6 +74,12 @@ void lpm_batch_encoder_set_level(LpmBatchEncoder *encoder, int level);
 gsize lpm_batch_encode(LpmBatch *batch, LpmBatchEncoder *encoder, GByteArray *out);
 
 LpmBatchDecoder *lpm_batch_decoder_new(void);
+
+/* Pages of a retained image: those of `count` slots from `slot` on into `pages`, or FALSE. */
+typedef gboolean (*lpm_batch_fetch)(gpointer user, uint64_t slot, guint count, uint8_t *pages,
+                                    GError **error);
+/* Without it a batch that refers to an image is not well-formed. Its errors are those of decode. */
+void lpm_batch_decoder_set_image(LpmBatchDecoder *decoder, lpm_batch_fetch fetch, gpointer user);
 void lpm_batch_decoder_free(LpmBatchDecoder *decoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmBatchDecoder, lpm_batch_decoder_free)
 

@@ -10,6 +10,8 @@
 #include "mover/demand-meter.h"
 #include "mover/encode-crew.h"
 #include "mover/flight.h"
+#include "mover/page-keeper.h"
+#include "mover/page-offer.h"
 #include "mover/page-tags.h"
 #include "mover/postcopy.h"
 #include "mover/ring.h"
@@ -41,6 +43,8 @@ struct lpm_data_pump {
     gsize emitted;              /* bytes said by the post-copy for the present item */
     struct lpm_flight flight;
 
+    LpmTagger *tagger; /* target: the main thread's, until there is an offer */
+
     /* owned by the target's writer */
     GArray *given; /* of struct lpm_given: pages in the frame under way */
 
@@ -52,7 +56,9 @@ struct lpm_data_pump {
     XXH3_state_t *stream_hash;
     guint64 hash_bytes;
     guint8 page_digest[LPM_TAG_BYTES];
-    guint64 pages_unchanged;
+    guint64 pages_unchanged, pages_kept;
+    LpmPageKeeper *keeper; /* source; set once at most, before the first byte */
+    LpmPageOffer *offer;   /* target; likewise */
     struct lpm_stream_info info;
     struct lpm_latency handed_over; /* source: from a request to the page's frame */
 

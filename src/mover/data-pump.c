@@ -2,6 +2,9 @@
  * Copyright 2026 The OpenLPM authors */
 #include "mover/data-internal.h"
 
+#include "base/error.h"
+#include "base/fdio.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -41,6 +44,8 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
     pthread_mutex_init(&data->lock, NULL);
     data->stream_hash = XXH3_createState();
     XXH3_128bits_reset(data->stream_hash);
+    if (pump->side == LPM_SIDE_TARGET)
+        data->tagger = lpm_tagger_new(config->secret, config->secret_length);
     if (pump->side == LPM_SIDE_SOURCE)
         lpm_data_source_start(data, config);
     else
@@ -54,6 +59,29 @@ void lpm_data_pump_set_threads(LpmDataPump *data, guint threads)
         lpm_encode_crew_set_threads(data->encode, threads);
     else
         lpm_decode_crew_set_threads(data->decode, threads);
+}
+
+gboolean lpm_data_pump_retain(LpmDataPump *data, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
+                              GError **error)
+{
+    lpm_autofd owned = fd;
+    LpmPageKeeper *keeper = NULL;
+    LpmPageOffer *offer = NULL;
+
+    if (data->keeper || data->offer)
+        return lpm_fail(error, LPM_E_PROTOCOL, "there is a retained image already");
+    if (data->pump.side == LPM_SIDE_SOURCE)
+        keeper = lpm_page_keeper_new(lpm_steal_fd(&owned), key, &data->pump.log);
+    else if (data->tagger)
+        offer = lpm_page_offer_new(lpm_steal_fd(&owned), key, g_steal_pointer(&data->tagger),
+                                   data->pump.session, &data->pump.log, error);
+    if (offer)
+        lpm_decode_crew_set_offer(data->decode, offer);
+    pthread_mutex_lock(&data->lock);
+    data->keeper = keeper;
+    data->offer = offer;
+    pthread_mutex_unlock(&data->lock);
+    return keeper || offer;
 }
 
 void lpm_data_pump_drained(LpmDataPump *data)
@@ -88,13 +116,22 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
     facts->stream = data->info;
     facts->hash_bytes = data->hash_bytes;
     facts->pages_unchanged = data->pages_unchanged;
+    facts->pages_kept = data->pages_kept;
     XXH128_hash_t hash = verification(data);
 
     facts->demand.latency = data->handed_over;
     LpmPostcopy *postcopy = data->postcopy;
     LpmDemandMeter *meter = data->meter;
+    LpmPageKeeper *keeper = data->keeper;
+    LpmPageOffer *offer = data->offer;
 
     pthread_mutex_unlock(&data->lock);
+    facts->keeps = keeper != NULL;
+    facts->offers = offer != NULL;
+    if (keeper)
+        lpm_page_keeper_get(keeper, &facts->keeper);
+    if (offer)
+        lpm_page_offer_get(offer, &facts->offer);
     if (facts->hash_bytes)
         snprintf(facts->hash, sizeof(facts->hash), "%016llx%016llx",
                  (unsigned long long)hash.high64, (unsigned long long)hash.low64);
@@ -121,6 +158,8 @@ void lpm_data_pump_cancel(LpmDataPump *data)
         lpm_encode_crew_close(data->encode);
     if (data->ring)
         lpm_ring_close(data->ring);
+    if (data->offer)
+        lpm_page_offer_cancel(data->offer);
 }
 
 void lpm_data_pump_free(LpmDataPump *data)
@@ -140,6 +179,9 @@ void lpm_data_pump_free(LpmDataPump *data)
     lpm_demand_meter_free(data->meter);
     lpm_stream_parser_free(data->parser);
     lpm_page_tags_free(data->tags);
+    lpm_page_keeper_free(data->keeper);
+    lpm_page_offer_free(data->offer);
+    lpm_tagger_free(data->tagger);
     lpm_return_parser_free(data->requests);
     XXH3_freeState(data->stream_hash);
     g_clear_pointer(&data->given, g_array_unref);

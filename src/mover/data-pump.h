@@ -13,6 +13,8 @@
 #include "mover/crew.h"
 #include "mover/demand-meter.h"
 #include "mover/ladder.h"
+#include "mover/page-keeper.h"
+#include "mover/page-offer.h"
 #include "mover/page-queue.h"
 #include "mover/pump.h"
 #include "mover/switchover.h"
@@ -26,7 +28,11 @@ struct lpm_data_facts {
                            target */
     char hash[33];      /* of them, and of what the target has of each page (docs/mover-protocol.md,
                            "Verification"), hexadecimal; "" while there are none */
-    guint64 pages_unchanged;        /* source: records left out */
+    guint64 pages_unchanged; /* source: records left out */
+    guint64 pages_kept;      /* source: pages that the target had in its image */
+    gboolean keeps, offers;  /* what follows is set: of the source, the target */
+    struct lpm_keeper_facts keeper;
+    struct lpm_offer_facts offer;
     struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at
                                        the target until the page was given to QEMU */
     struct lpm_page_queue_state queue; /* the source's, in post-copy */
@@ -48,6 +54,10 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
                                const struct lpm_data_config *config);
 /* From now on so many threads encode or decode; 0: one for each processor. The main thread. */
 void lpm_data_pump_set_threads(LpmDataPump *data, guint threads);
+/* Before the first byte and once at most: the source keeps pages in the file `fd` (taken over), the
+ * target offers those of the image `fd`. FALSE: it will do without. */
+gboolean lpm_data_pump_retain(LpmDataPump *data, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
+                              GError **error);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);
 /* The session's word that something has arrived; does not wait. */

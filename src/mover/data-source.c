@@ -98,17 +98,44 @@ static void add_event(LpmDataPump *data, const struct lpm_stream_event *event)
     XXH3_64bits_update(data->job->hash, event->data, event->length);
 }
 
+/* A page that the target has in its image. */
+static void add_kept(LpmDataPump *data, const struct lpm_stream_event *event, guint64 slot)
+{
+    for (guint i = 0; i < 2; i++) {
+        if (lpm_batch_add_kept(data->job->batch, event->data, event->length, event->header_length,
+                               event->page_size, slot))
+            break;
+        send_batch(data);
+    }
+    XXH3_64bits_update(data->job->hash, event->data, event->length);
+}
+
+static void count(LpmDataPump *data, guint64 *counter)
+{
+    pthread_mutex_lock(&data->lock);
+    (*counter)++;
+    pthread_mutex_unlock(&data->lock);
+}
+
 /* Up to post-copy. */
 static void send_event(LpmDataPump *data, const struct lpm_stream_event *event)
 {
-    if (lpm_page_tags_note(data->tags, data->parser, event) == LPM_PAGE_UNCHANGED) {
+    guint64 slot;
+    enum lpm_page_had had = lpm_page_tags_note(data->tags, data->parser, event, &slot);
+
+    if (had == LPM_PAGE_UNCHANGED) {
         lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, event->length);
-        pthread_mutex_lock(&data->lock);
-        data->pages_unchanged++;
-        pthread_mutex_unlock(&data->lock);
+        count(data, &data->pages_unchanged);
         return;
     }
-    add_event(data, event);
+    if (data->keeper)
+        lpm_page_keeper_put(data->keeper, data->parser, event);
+    if (had == LPM_PAGE_KEPT) {
+        count(data, &data->pages_kept);
+        add_kept(data, event, slot);
+    } else {
+        add_event(data, event);
+    }
     lpm_data_hash(data, event->data, event->length);
 }
 
@@ -229,6 +256,7 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
 {
     gsize done = 0;
 
+    lpm_page_tags_take(data->tags, data->parser);
     while (done < slot->length) {
         gboolean ran = lpm_stream_parser_info(data->parser)->postcopy_run;
         struct lpm_stream_event event;
@@ -346,6 +374,10 @@ static void note_requests(LpmDataPump *data, const LpmFrame *frame)
 static enum lpm_delivery deliver_answers(gpointer opaque, int fd, const LpmFrame *frame,
                                          GError **error)
 {
+    if (frame->type == LPM_FRAME_KEPT)
+        return lpm_page_tags_offer(((LpmDataPump *)opaque)->tags, frame, error)
+                   ? LPM_DELIVERY_DONE
+                   : LPM_DELIVERY_DAMAGED;
     if (!lpm_frame_verify(frame, error))
         return LPM_DELIVERY_DAMAGED;
     note_requests(opaque, frame);

@@ -62,9 +62,10 @@ static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gs
     while (done < length) {
         gboolean ran = runs(data);
         struct lpm_stream_event event;
+        guint64 slot;
 
         done += lpm_stream_parser_step(data->parser, bytes + done, length - done, &event);
-        lpm_page_tags_note(data->tags, data->parser, &event);
+        lpm_page_tags_note(data->tags, data->parser, &event, &slot);
         note_given(data, &event);
         if (ran || !runs(data))
             continue;

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "mover/decode-crew.h"
 
+#include "base/error.h"
 #include "codec/batch.h"
 
 struct lpm_decode_crew {
@@ -9,6 +10,8 @@ struct lpm_decode_crew {
     LpmSession *session;
     LpmCrew *crew;
     GThread *giver;
+
+    LpmPageOffer *offer; /* atomic */
 
     struct job *taken; /* owned by the taker */
 };
@@ -51,15 +54,25 @@ static void job_free(gpointer opaque)
     g_free(job);
 }
 
+static gboolean fetch(gpointer offer, uint64_t slot, guint count, uint8_t *pages, GError **error)
+{
+    return lpm_page_offer_fetch(offer, slot, count, pages, error);
+}
+
 static void work(gpointer user, gpointer tool, gpointer opaque)
 {
+    LpmDecodeCrew *decode = user;
+    LpmPageOffer *offer = g_atomic_pointer_get(&decode->offer);
     struct job *job = opaque;
     const LpmFrame *frame = job->frame;
     const guint8 *bytes = frame->body;
 
-    (void)user;
+    if (frame->type == LPM_FRAME_KEPT)
+        lpm_fail(&job->error, LPM_E_PROTOCOL, "the source offers pages of an image");
     if (frame->type != LPM_FRAME_DATA)
         return;
+    if (offer)
+        lpm_batch_decoder_set_image(tool, fetch, offer);
     if (frame->flags & LPM_FRAME_BATCH) {
         g_byte_array_set_size(job->original, 0);
         if (!lpm_batch_decode(tool, frame->body, frame->length, frame->original, job->original,
@@ -114,6 +127,11 @@ void lpm_decode_crew_free(LpmDecodeCrew *decode)
     g_thread_join(decode->giver);
     lpm_crew_free(decode->crew);
     g_free(decode);
+}
+
+void lpm_decode_crew_set_offer(LpmDecodeCrew *decode, LpmPageOffer *offer)
+{
+    g_atomic_pointer_set(&decode->offer, offer);
 }
 
 LpmFrame *lpm_decode_crew_take(LpmDecodeCrew *decode)

@@ -8,6 +8,7 @@
 #define LPM_MOVER_DECODE_CREW_H
 
 #include "mover/crew.h"
+#include "mover/page-offer.h"
 #include "transport/session.h"
 
 typedef struct lpm_decode_crew LpmDecodeCrew;
@@ -17,6 +18,10 @@ typedef struct lpm_decode_crew LpmDecodeCrew;
 LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, guint threads);
 /* The session is over and the taker has ended. */
 void lpm_decode_crew_free(LpmDecodeCrew *decode);
+
+/* Batches may refer to this image from now on (borrowed for the crew's life; NULL: none). Any
+ * thread. */
+void lpm_decode_crew_set_offer(LpmDecodeCrew *decode, LpmPageOffer *offer);
 
 /* The taker: the next frame in order, which it owns and gives to lpm_session_delivered. NULL: the
  * session is over. */

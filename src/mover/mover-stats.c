@@ -82,6 +82,22 @@ static json_t *pipeline_stats(const struct lpm_data_facts *facts)
                      method ? method->name : NULL, "level", facts->choice.level);
 }
 
+/* The source's image of what it sends, and the target's of what comes home. */
+static void set_retained(json_t *stats, const struct lpm_data_facts *facts)
+{
+    if (facts->keeps)
+        json_object_set_new(stats, "retain",
+                            json_pack("{s:I, s:I, s:b}", "written", (json_int_t)facts->keeper.kept,
+                                      "missed", (json_int_t)facts->keeper.missed, "failed",
+                                      facts->keeper.failed));
+    if (facts->offers)
+        json_object_set_new(stats, "retained",
+                            json_pack("{s:I, s:I, s:I, s:b}", "offered",
+                                      (json_int_t)facts->offer.offered, "damaged",
+                                      (json_int_t)facts->offer.damaged, "used",
+                                      (json_int_t)facts->offer.used, "read", facts->offer.done));
+}
+
 static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session_state *state,
                         const struct lpm_data_facts *facts)
 {
@@ -107,11 +123,13 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                                memory_left(info))));
     json_object_set_new(stats, "links", link_stats(state));
     json_object_set_new(stats, "pages",
-                        json_pack("{s:I, s:I, s:I, s:I}", "sent",
+                        json_pack("{s:I, s:I, s:I, s:I, s:I}", "sent",
                                   (json_int_t)(info->pages_normal + info->pages_encoded), "zero",
                                   (json_int_t)info->pages_zero, "resent",
                                   (json_int_t)info->pages_resent, "unchanged",
-                                  (json_int_t)facts->pages_unchanged));
+                                  (json_int_t)facts->pages_unchanged, "kept",
+                                  (json_int_t)facts->pages_kept));
+    set_retained(stats, facts);
     json_object_set_new(stats, "iteration", json_integer((json_int_t)info->rounds));
     json_object_set_new(stats, "stream",
                         json_pack("{s:s, s:I, s:b, s:s?}", "phase",

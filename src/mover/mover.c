@@ -235,6 +235,8 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
         if (command->set.has_threads)
             lpm_data_pump_set_threads(mover->data, command->set.threads);
         return TRUE;
+    case LPM_MOVER_RETAIN:
+        return lpm_data_pump_retain(mover->data, lpm_steal_fd(&command->fd), command->key, error);
     case LPM_MOVER_FAIL_FINISH:
         lpm_rpc_pump_refuse(mover->rpc, command->cause);
         return TRUE;

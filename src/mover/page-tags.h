@@ -15,6 +15,7 @@
 #define LPM_MOVER_PAGE_TAGS_H
 
 #include "codec/tag.h"
+#include "mover/page-offer.h"
 #include "stream/stream-parser.h"
 
 typedef struct lpm_page_tags LpmPageTags;
@@ -23,6 +24,8 @@ enum lpm_page_had {
     LPM_PAGE_NEW,       /* the target does not have it, or it is not known */
     LPM_PAGE_UNCHANGED, /* the target's QEMU has it, and the record may be left out: it does not
                            name its block, which later records could rely on */
+    LPM_PAGE_KEPT,      /* the source: the target has it in a retained image; such a record does not
+                           name its block either */
 };
 
 /* `secret`: the session's key. */
@@ -31,9 +34,14 @@ void lpm_page_tags_free(LpmPageTags *tags);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmPageTags, lpm_page_tags_free)
 
 /* Notes that the target has, or will have in order, what `event` of `parser` says; tells whether it
- * had it before. Any event may be shown. */
+ * had it before, and with KEPT where in the image. Any event may be shown. */
 enum lpm_page_had lpm_page_tags_note(LpmPageTags *tags, LpmStreamParser *parser,
-                                     const struct lpm_stream_event *event);
+                                     const struct lpm_stream_event *event, guint64 *slot);
+
+/* The source: the target offers pages of its image. Any thread; a copy waits, bounded, until the
+ * other functions' thread says `take`, which does nothing before the blocks are known. */
+gboolean lpm_page_tags_offer(LpmPageTags *tags, const LpmFrame *frame, GError **error);
+void lpm_page_tags_take(LpmPageTags *tags, LpmStreamParser *parser);
 
 /* Zeros while there is nothing. */
 void lpm_page_tags_digest(const LpmPageTags *tags, guint8 digest[LPM_TAG_BYTES]);

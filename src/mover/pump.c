@@ -112,6 +112,7 @@ static gboolean handle(const struct lpm_pump *pump, const LpmFrame *frame, int *
 
     switch (frame->type) {
     case LPM_FRAME_DATA:
+    case LPM_FRAME_KEPT:
         if (*fd >= 0)
             result = deliver(user, *fd, frame, error);
         break;

@@ -41,7 +41,7 @@ enum lpm_delivery {
     LPM_DELIVERY_DAMAGED, /* the error is set: the session fails */
 };
 
-/* Gives the original bytes of a DATA frame to the program on `fd`. */
+/* Gives the original bytes of a DATA frame to the program on `fd`; is shown KEPT frames too. */
 typedef enum lpm_delivery (*lpm_deliver)(gpointer user, int fd, const LpmFrame *frame,
                                          GError **error);
 

@@ -115,6 +115,8 @@ static const int allowed[] = {
     SCMP_SYS(fcntl64),
     SCMP_SYS(fstat),
     SCMP_SYS(lseek),
+    SCMP_SYS(pread64),
+    SCMP_SYS(pwrite64),
     /* threads and memory */
     SCMP_SYS(futex),
     SCMP_SYS(futex_time64),

@@ -99,6 +99,9 @@ static gboolean header_plausible(const LpmFrame *header)
         return FALSE;
     if (header->original > LPM_FRAME_ORIGINAL_MAX || header->length > LPM_FRAME_BODY_MAX)
         return FALSE;
+    if (header->type == LPM_FRAME_KEPT)
+        return header->channel == LPM_CHANNEL_DATA && !header->flags && !header->original &&
+               header->length;
     if (!(header->flags & LPM_FRAME_BATCH) && header->original != header->length)
         return FALSE;
     switch (header->type) {

@@ -29,6 +29,7 @@ enum lpm_frame_type {
     LPM_FRAME_OPEN = 17,
     LPM_FRAME_CLOSE = 18,
     LPM_FRAME_RESET = 19,
+    LPM_FRAME_KEPT = 20, /* its body does not count as original bytes */
 };
 
 /* One frame with its body behind it. Owned by one holder at a time; immutable once it is queued. */

@@ -14,7 +14,7 @@ static const char *const state_names[] = {"none", "open", "eof", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
 static const char *const command_names[] = {"start",     "listen",      "attach", "link",
                                             "release",   "fail-finish", "stats",  "quit",
-                                            "allow-run", "set"};
+                                            "allow-run", "set",         "retain"};
 static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
                                           "stats", "failed", "ended", "postcopy"};
 
@@ -166,6 +166,17 @@ gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError 
     return send_stolen(socket, message, -1, error);
 }
 
+gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
+                               GError **error)
+{
+    g_autofree char *text = lpm_hex(key, LPM_IMAGE_KEY_BYTES);
+    json_t *message = command_new(LPM_MOVER_RETAIN);
+
+    json_object_set_new(message, "key", json_string(text));
+    explicit_bzero(text, strlen(text));
+    return send_stolen(socket, message, fd, error);
+}
+
 gboolean lpm_mover_send_stats(int socket, GError **error)
 {
     return send_stolen(socket, command_new(LPM_MOVER_ASK_STATS), -1, error);
@@ -309,6 +320,10 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
         if (command->fd < 0)
             return bad_key(message, "descriptor", error);
         return get_boolean(message, "server", &command->server, error);
+    case LPM_MOVER_RETAIN:
+        if (command->fd < 0)
+            return bad_key(message, "descriptor", error);
+        return get_bytes(message, "key", command->key, sizeof(command->key), error);
     case LPM_MOVER_FAIL_FINISH:
         return get_string(message, "cause", &command->cause, error);
     case LPM_MOVER_SET:
@@ -339,6 +354,7 @@ void lpm_mover_command_clear(LpmMoverCommand *command)
     g_clear_pointer(&command->message, json_decref);
     lpm_fd_clear(&command->fd);
     explicit_bzero(command->start.psk, sizeof(command->start.psk));
+    explicit_bzero(command->key, sizeof(command->key));
 }
 
 /* ---- events ---- */

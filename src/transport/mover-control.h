@@ -45,6 +45,7 @@ gboolean lpm_side_from_name(const char *name, enum lpm_side *side);
 
 #define LPM_SESSION_ID_BYTES 16 /* the id that precedes TLS on the data port */
 #define LPM_SESSION_PSK_BYTES 32
+#define LPM_IMAGE_KEY_BYTES 32 /* of a retained image */
 /* Bounds of LpmMoverStart.backlog_bytes; a START outside of them is refused by the mover. */
 #define LPM_BACKLOG_MIN (G_GUINT64_CONSTANT(256) << 10)
 #define LPM_BACKLOG_MAX (G_GUINT64_CONSTANT(1) << 30)
@@ -98,6 +99,10 @@ gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **erro
  * remembered. */
 gboolean lpm_mover_send_allow_run(int socket, GError **error);
 gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError **error);
+/* Gives the mover a file for the partition's pages (mover/page-image.h), before its channels' first
+ * socket. Source: an empty file, to be written; target: an image, to be read. `fd` is borrowed. */
+gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
+                               GError **error);
 /* Asks for one LPM_MOVER_STATS. */
 gboolean lpm_mover_send_stats(int socket, GError **error);
 gboolean lpm_mover_send_quit(int socket, GError **error);
@@ -182,17 +187,19 @@ enum lpm_mover_command_type {
     LPM_MOVER_QUIT,
     LPM_MOVER_ALLOW_RUN,
     LPM_MOVER_SET, /* what a running mover can be told to do otherwise */
+    LPM_MOVER_RETAIN,
 };
 
 typedef struct lpm_mover_command {
     enum lpm_mover_command_type type;
-    LpmMoverStart start;      /* START; its strings point into `message` */
-    enum lpm_channel channel; /* LISTEN, ATTACH: rpc or data */
-    gboolean server;          /* ADD_LINK */
-    const char *cause;        /* FAIL_FINISH; points into `message` */
-    struct lpm_mover_set set; /* SET */
-    int fd;                   /* owned; LISTEN, ATTACH, ADD_LINK, else -1 */
-    json_t *message;          /* owned */
+    LpmMoverStart start;             /* START; its strings point into `message` */
+    enum lpm_channel channel;        /* LISTEN, ATTACH: rpc or data */
+    gboolean server;                 /* ADD_LINK */
+    const char *cause;               /* FAIL_FINISH; points into `message` */
+    struct lpm_mover_set set;        /* SET */
+    guint8 key[LPM_IMAGE_KEY_BYTES]; /* RETAIN */
+    int fd;                          /* owned; LISTEN, ATTACH, ADD_LINK, RETAIN, else -1 */
+    json_t *message;                 /* owned */
 } LpmMoverCommand;
 
 /* As lpm_mover_event_receive. A command that is not understood is an error (LPM_E_PROTOCOL) that

@@ -298,7 +298,7 @@ void lpm_session_push(LpmSession *session, LpmFrame *frame)
     pthread_mutex_lock(&session->lock);
     struct lpm_outbox *outbox = &session->outbox[frame->channel];
 
-    if (outbox->reset) {
+    if (outbox->reset || (outbox->closed && frame->type == LPM_FRAME_KEPT)) {
         outbox->used -= frame->original;
         pthread_cond_broadcast(&session->room[frame->channel]);
         lpm_frame_free(frame);
