@@ -30,6 +30,8 @@ static const struct key {
     {"host", "qemu_run_dir", STRING, AT(qemu_run_dir), "/run/libvirt/qemu", 0, 0},
     {"host", "socket_dir", STRING, AT(socket_dir), "/run/libvirt/lpm", 0, 0},
     {"host", "qemu_user", STRING, AT(qemu_user), "libvirt-qemu", 0, 0},
+    {"host", "nvram_dir", STRING, AT(nvram_dir), "/var/lib/libvirt/qemu/nvram", 0, 0},
+    {"host", "tpm_dir", STRING, AT(tpm_dir), "/var/lib/libvirt/swtpm", 0, 0},
     {"network", "listen_address", STRING, AT(listen_address), "::", 0, 0},
     {"network", "control_port", UINT, AT(control_port), "16520", 1, 65535},
     {"network", "data_port", UINT, AT(data_port), "16521", 1, 65535},

@@ -22,6 +22,8 @@ typedef struct lpm_config {
     char *qemu_run_dir;   /* /run/libvirt/qemu: where libvirt writes NAME.pid */
     char *socket_dir;     /* /run/libvirt/lpm: migration sockets, writable by qemu_user */
     char *qemu_user;      /* libvirt-qemu: whom libvirt runs QEMU as */
+    char *nvram_dir; /* /var/lib/libvirt/qemu/nvram: firmware variables of powered-off partitions */
+    char *tpm_dir;   /* /var/lib/libvirt/swtpm: their TPMs' state, by UUID */
     /* [network] */
     char *listen_address; /* :: (all, both families) */
     guint control_port;   /* 16520 */

@@ -63,6 +63,16 @@ LPM_E(3005, PARTITION_BUSY, ERROR, 409, "Another job runs on the partition",
       "Wait for it to end or abort it ('virsh domjobinfo', 'virsh domjobabort')", "")
 LPM_E(3006, QEMU_NOT_IDENTIFIED, ERROR, 500, "The partition's QEMU process cannot be identified",
       "Check that lpmd sees /run/libvirt/qemu/NAME.pid and /proc of the host", "")
+LPM_E(3007, PARTITION_STARTED, ERROR, 409,
+      "The partition was started, or changed, while it was being moved powered off",
+      "It is where it was; migrate it again: running, or when nobody uses it", "")
+LPM_E(3008, SAVED_STATE, ERROR, 409, "The partition has a saved state of its memory",
+      "Start it, or give the saved state up ('virsh managedsave-remove'), then migrate again", "")
+LPM_E(3009, DEFINITION_FILES, ERROR, 409,
+      "Firmware variables or TPM state of the partition cannot be moved",
+      "Read the cause; nvram_dir and tpm_dir in lpmd.conf say where both hosts keep them", "")
+LPM_E(3010, DEFINITION_REFUSED, ERROR, 409, "The target's libvirt refused the definition",
+      "The partition is where it was; make the definition one that libvirt there takes", "")
 LPM_E(4001, MOVER_FAILED, ERROR, 500, "The mover ended or failed",
       "Read the cause and the log of both hosts, then migrate again", "HSCLA297")
 LPM_E(4002, MOVER_START, ERROR, 500, "The mover cannot be started",

@@ -141,7 +141,7 @@ static enum cli_exit run(struct cli *cli, GError **error)
 
 const struct cli_command cmd_migrate = {
     .name = "migrate",
-    .summary = "Move a running partition to another host",
+    .summary = "Move a partition to another host",
     .description =
         "Moves a running partition of this host to a paired one, while it runs and its users stay "
         "connected, and waits for the end. On a terminal one line shows the phase, the percentage, "
@@ -153,6 +153,8 @@ const struct cli_command cmd_migrate = {
         "goes to stdout.\n\n"
         "It begins with the checks of 'lpm validate'. Errors end it there, and all are shown; "
         "warnings are shown and logged. What --force accepts becomes a warning, one by one.\n\n"
+        "Of a partition that is powered off the definition is moved, with firmware variables, TPM "
+        "state and the autostart flag. One that somebody starts meanwhile stays where it is.\n\n"
         "Ctrl-C ends the waiting, never the migration: that goes on in lpmd, and 'lpm stop' stops "
         "it. "
         "The exit code is then 130. A restart of lpmd during the wait is bridged for 30 seconds. A "
@@ -166,7 +168,7 @@ const struct cli_command cmd_migrate = {
         "the cause: 3, 4 or 5. In each of these cases the partition goes on running here.",
     .arguments =
         (const struct cli_argument[]){
-            {"PARTITION", "the name of a running partition of this host", FALSE,
+            {"PARTITION", "the name of a partition of this host, running or powered off", FALSE,
              CLI_WORDS_PARTITIONS},
             {.name = NULL},
         },

@@ -41,6 +41,13 @@ const char *lpm_state_shown(enum lpm_state state)
     return state_texts[state].shown;
 }
 
+const char *lpm_state_shown_of(enum lpm_state state, gboolean inactive)
+{
+    if (inactive && (state == LPM_STATE_COPYING || state == LPM_STATE_COMMITTING))
+        return "Migrating - Not Activated";
+    return lpm_state_shown(state);
+}
+
 gboolean lpm_state_from_name(const char *name, enum lpm_state *state)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(state_texts); i++) {
@@ -95,6 +102,8 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_pointer(&migration->findings, json_decref);
     g_clear_pointer(&migration->target_stats, json_decref);
     g_clear_pointer(&migration->source_stats, json_decref);
+    g_clear_pointer(&migration->manifest, json_decref);
+    g_clear_pointer(&migration->marks, json_decref);
     explicit_bzero(migration->psk, sizeof(migration->psk));
     g_mutex_clear(&migration->lock);
     g_mutex_clear(&migration->act);
@@ -334,10 +343,11 @@ json_t *lpm_migration_to_json(LpmMigration *migration)
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O, s:o}", "id",
                      migration->id, "partition", migration->partition, "uuid", migration->uuid,
                      "role", lpm_side_name(migration->side), "peer", migration->peer, "state",
-                     lpm_state_name(migration->state), "shown", lpm_state_shown(migration->state),
-                     "started_ms", (json_int_t)migration->started_ms, "ended_ms", json_null(),
-                     "phases", phases, "progress", progress_json(migration), "error", failure,
-                     "report", migration->report ? migration->report : json_null(), "findings",
+                     lpm_state_name(migration->state), "shown",
+                     lpm_state_shown_of(migration->state, migration->inactive), "started_ms",
+                     (json_int_t)migration->started_ms, "ended_ms", json_null(), "phases", phases,
+                     "progress", progress_json(migration), "error", failure, "report",
+                     migration->report ? migration->report : json_null(), "findings",
                      findings_or_none(migration->findings));
 }
 

@@ -43,8 +43,10 @@ enum lpm_post_copy { LPM_POST_COPY_NEVER, LPM_POST_COPY_AUTO, LPM_POST_COPY_NOW 
 gboolean lpm_post_copy_from_name(const char *name, enum lpm_post_copy *when);
 const char *lpm_post_copy_name(enum lpm_post_copy when);
 
-/* "rolling-back" and so on, as in the API; and the operator's form ("Migrating - Running"). */
+/* "rolling-back" and so on, as in the API; and the operator's form ("Migrating - Running"), also
+ * of a partition that is powered off ("Migrating - Not Activated"). */
 const char *lpm_state_name(enum lpm_state state);
+const char *lpm_state_shown_of(enum lpm_state state, gboolean inactive);
 const char *lpm_state_shown(enum lpm_state state);
 /* FALSE when `name` is none. */
 gboolean lpm_state_from_name(const char *name, enum lpm_state *state);
@@ -79,6 +81,7 @@ typedef struct lpm_migration {
     guint64 memory_bytes;
     guint vcpus;
     gboolean hugepages; /* its memory is in the host's huge pages */
+    gboolean inactive;  /* powered off: inactive.h */
     gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
     gboolean force;     /* source: accepts a loss of redundancy */
     gboolean recovered; /* found in the journal at start */
@@ -130,6 +133,10 @@ typedef struct lpm_migration {
     gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;
     json_t *target_stats, *source_stats;
+    /* Of a powered-off partition: its files (bundle.h), and which they were on the source. Set
+     * once, while it is prepared. */
+    json_t *manifest, *marks;
+    gint64 heard_us; /* under lock, target of such a one: the source's last word, monotonic */
     gboolean keep_definition; /* target, under act: of a copy that is discarded */
     GMutex act;               /* target: one word of the peer at a time */
 } LpmMigration;

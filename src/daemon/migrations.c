@@ -65,7 +65,10 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
         (guint64)json_integer_value(json_object_get(row->doc, "memory_bytes"));
     migration->vcpus = (guint)json_integer_value(json_object_get(row->doc, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(row->doc, "hugepages"));
-    migration->reserved = migration->side == LPM_SIDE_TARGET;
+    migration->inactive = json_is_true(json_object_get(row->doc, "inactive"));
+    migration->manifest = json_incref(json_object_get(row->doc, "manifest"));
+    migration->marks = json_incref(json_object_get(row->doc, "marks"));
+    migration->reserved = migration->side == LPM_SIDE_TARGET && !migration->inactive;
     migration->findings = json_incref(json_object_get(row->doc, "findings"));
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);

@@ -3,6 +3,7 @@
 #include "daemon/recover.h"
 
 #include "base/error.h"
+#include "daemon/bundle.h"
 #include "daemon/migration.h"
 
 #include <string.h>
@@ -277,7 +278,7 @@ static gboolean is_active(struct lpm_daemon *daemon, const char *id)
     return migration != NULL;
 }
 
-static void sweep_folder(struct lpm_daemon *daemon, const char *id)
+static void sweep_folder(struct lpm_daemon *daemon, const char *id, const char *name G_GNUC_UNUSED)
 {
     LpmMigration gone = {.daemon = daemon, .id = (char *)id};
 
@@ -298,7 +299,18 @@ static void sweep_mover(struct lpm_daemon *daemon, const char *id, const char *n
     lpm_event_log(daemon, LPM_LOG_INFO, id, NULL, "swept", "mover of no migration told to quit");
 }
 
-static void sweep(struct lpm_daemon *daemon, const char *path, gboolean movers)
+/* Of a powered-off partition; whose it is was decided, or the migration would be active. */
+static void sweep_bundle(struct lpm_daemon *daemon, const char *id, const char *name G_GNUC_UNUSED)
+{
+    g_autofree char *folder = lpm_bundle_folder(daemon->config, id);
+
+    lpm_bundle_remove(folder);
+    lpm_event_log(daemon, LPM_LOG_INFO, id, NULL, "swept", "files of no migration removed");
+}
+
+/* `remove` is called with what begins with the id of no migration that has not ended. */
+static void sweep(struct lpm_daemon *daemon, const char *path,
+                  void (*remove)(struct lpm_daemon *, const char *id, const char *name))
 {
     g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
     const char *name;
@@ -309,17 +321,16 @@ static void sweep(struct lpm_daemon *daemon, const char *path, gboolean movers)
 
         if (!lpm_unhex(id, bytes, sizeof(bytes)) || is_active(daemon, id))
             continue;
-        if (movers)
-            sweep_mover(daemon, id, name);
-        else
-            sweep_folder(daemon, id);
+        remove(daemon, id, name);
     }
 }
 
 void lpm_recover_sweep(struct lpm_daemon *daemon)
 {
     g_autofree char *movers = g_build_filename(daemon->config->run_dir, "mover", NULL);
+    g_autofree char *bundles = g_build_filename(daemon->config->state_dir, "bundles", NULL);
 
-    sweep(daemon, daemon->config->socket_dir, FALSE);
-    sweep(daemon, movers, TRUE);
+    sweep(daemon, daemon->config->socket_dir, sweep_folder);
+    sweep(daemon, movers, sweep_mover);
+    sweep(daemon, bundles, sweep_bundle);
 }

@@ -3,6 +3,7 @@
 /* API paths of partitions, migrations and movers, for local users and for peers. */
 #include "base/error.h"
 #include "daemon/http.h"
+#include "daemon/inactive.h"
 #include "daemon/migration.h"
 #include "daemon/recover.h"
 
@@ -24,7 +25,8 @@ static void show_migration(struct lpm_daemon *daemon, json_t *partition)
     }
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     json_object_set_new(partition, "migration", json_string(migration->id));
-    json_object_set_new(partition, "state", json_string(lpm_state_shown(migration->state)));
+    json_object_set_new(partition, "state",
+                        json_string(lpm_state_shown_of(migration->state, migration->inactive)));
 }
 
 static json_t *list_partitions(struct lpm_request *request, GError **error)
@@ -222,18 +224,40 @@ static json_t *say_lost(LpmMigration *migration, const json_t *body G_GNUC_UNUSE
     return lpm_target_lost(migration, cause, error);
 }
 
+static json_t *peer_define(struct lpm_request *request, GError **error)
+{
+    return lpm_target_inactive_prepare(request->daemon, request->peer, request->body, error);
+}
+
+/* Which migrations a word is of. */
+enum kind { ANY, RUNNING, POWERED_OFF };
+
+static gboolean is_of(const LpmMigration *migration, enum kind kind, GError **error)
+{
+    if (kind == ANY || migration->inactive == (kind == POWERED_OFF))
+        return TRUE;
+    return lpm_fail(error, LPM_E_BAD_REQUEST, "the partition of migration %s is %s", migration->id,
+                    migration->inactive ? "powered off" : "running");
+}
+
 /* The words that a source says of a migration, each the last part of its path. */
 static json_t *peer_word(struct lpm_request *request, GError **error)
 {
     static const struct {
         const char *word;
+        enum kind kind;
         json_t *(*act)(LpmMigration *, GError **);
         json_t *(*act_on_body)(LpmMigration *, const json_t *, GError **);
     } words[] = {
-        {"prepared", lpm_target_prepared, NULL}, {"commit", lpm_target_commit, NULL},
-        {"finish", lpm_target_finish, NULL},     {"switching", lpm_target_switching, NULL},
-        {"abandon", lpm_target_abandon, NULL},   {"abort", NULL, say_abort},
-        {"resume", NULL, lpm_target_resume},     {"lost", NULL, say_lost},
+        {"prepared", ANY, lpm_target_prepared, NULL},
+        {"commit", ANY, lpm_target_commit, NULL},
+        {"finish", ANY, lpm_target_finish, NULL},
+        {"abort", ANY, NULL, say_abort},
+        {"switching", RUNNING, lpm_target_switching, NULL},
+        {"abandon", RUNNING, lpm_target_abandon, NULL},
+        {"resume", RUNNING, NULL, lpm_target_resume},
+        {"lost", RUNNING, NULL, say_lost},
+        {"file", POWERED_OFF, NULL, lpm_target_inactive_write},
     };
     g_autofree char *word = g_path_get_basename(request->path);
     g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_TARGET, error);
@@ -241,6 +265,8 @@ static json_t *peer_word(struct lpm_request *request, GError **error)
     for (gsize i = 0; migration && i < G_N_ELEMENTS(words); i++) {
         if (strcmp(words[i].word, word) != 0)
             continue;
+        if (!is_of(migration, words[i].kind, error))
+            return NULL;
         return words[i].act ? words[i].act(migration, error)
                             : words[i].act_on_body(migration, request->body, error);
     }
@@ -309,6 +335,11 @@ const struct lpm_route *lpm_migrations_routes(void)
          recover},
         {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
         {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
+        {"POST", "/v1/peer/definitions", LPM_SCOPE_PEER,
+         "id:s partition:s uuid:s definition:s autostart:b memory_bytes:i vcpus:i files:a", NULL,
+         peer_define},
+        {"POST", "/v1/peer/migrations/{id}/file", LPM_SCOPE_PEER, "file:i offset:i data:s", NULL,
+         peer_word},
         {"GET", "/v1/peer/migrations/{id}", LPM_SCOPE_PEER, NULL, NULL, peer_show},
         {"POST", "/v1/peer/migrations/{id}/prepared", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/commit", LPM_SCOPE_PEER, NULL, NULL, peer_word},

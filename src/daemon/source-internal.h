@@ -11,7 +11,8 @@
 
 /* ---- source-prepare.c ---- */
 
-/* Is `name` a partition that runs here? Its document in *out, a new reference. */
+/* Is `name` a partition that runs here, or is powered off and defined? Its document in *out, a new
+ * reference. */
 gboolean lpm_source_check_partition(struct lpm_daemon *daemon, const char *name, json_t **out,
                                     GError **error);
 /* The parameters that a restarted lpmd needs, for the journal: never the key. A new reference. */

@@ -24,7 +24,9 @@ gboolean lpm_source_check_partition(struct lpm_daemon *daemon, const char *name,
 
     if (!partition)
         return FALSE;
-    if (g_strcmp0(state, "Running") != 0) {
+    gboolean off = g_strcmp0(state, "Not Activated") == 0 &&
+                   json_is_true(json_object_get(partition, "persistent"));
+    if (g_strcmp0(state, "Running") != 0 && !off) {
         lpm_fail(error, LPM_E_PARTITION_NOT_RUNNING, "partition '%s' is %s", name, state);
         json_decref(partition);
         return FALSE;
@@ -83,9 +85,14 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
         "persistent", migration->persistent, "post_copy", lpm_post_copy_name(migration->post_copy),
         "autostart", migration->autostart, "memory_bytes", (json_int_t)migration->memory_bytes,
         "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
-
     if (migration->findings)
         json_object_set(doc, "findings", migration->findings);
+    if (migration->inactive)
+        json_object_set_new(doc, "inactive", json_true());
+    if (migration->manifest)
+        json_object_set(doc, "manifest", migration->manifest);
+    if (migration->marks)
+        json_object_set(doc, "marks", migration->marks);
     return doc;
 }
 

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "daemon/handover.h"
+#include "daemon/inactive.h"
 #include "daemon/peers.h"
 #include "daemon/source-internal.h"
 
@@ -131,6 +132,8 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
     migration->vcpus = (guint)json_integer_value(json_object_get(facts, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(facts, "hugepages"));
+    migration->inactive =
+        g_strcmp0(json_string_value(json_object_get(facts, "state")), "Not Activated") == 0;
     json_decref(facts);
     gnutls_rnd(GNUTLS_RND_NONCE, migration->session, sizeof(migration->session));
     gnutls_rnd(GNUTLS_RND_KEY, migration->psk, sizeof(migration->psk));
@@ -141,7 +144,8 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
         return NULL;
     }
     lpm_migration_enter(migration, LPM_STATE_VALIDATING, NULL);
-    lpm_migrations_run(daemon->migrations, migration, run_source);
+    lpm_migrations_run(daemon->migrations, migration,
+                       migration->inactive ? lpm_source_run_inactive : run_source);
     return g_steal_pointer(&migration);
 }
 
@@ -216,5 +220,6 @@ static void recover_source(LpmMigration *migration)
 
 void lpm_source_recover(LpmMigration *migration)
 {
-    lpm_migrations_run(migration->daemon->migrations, migration, recover_source);
+    lpm_migrations_run(migration->daemon->migrations, migration,
+                       migration->inactive ? lpm_source_recover_inactive : recover_source);
 }

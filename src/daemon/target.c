@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "daemon/handover.h"
+#include "daemon/inactive.h"
 #include "daemon/peer-client.h"
 #include "daemon/reservations.h"
 #include "daemon/target-internal.h"
@@ -193,6 +194,10 @@ void lpm_target_look(LpmMigration *migration)
 {
     gint64 silent_since = 0;
 
+    if (migration->inactive) {
+        lpm_target_inactive_look(migration);
+        return;
+    }
     finish_own_decision(migration);
     if (lpm_migration_fenced(migration))
         act_on_fencing(migration);
@@ -346,6 +351,8 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
 
 json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
 {
+    if (migration->inactive)
+        return lpm_target_inactive_prepared(migration, error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
     if (lpm_migration_fenced(migration)) { /* a late word of a source that is off */
@@ -395,6 +402,8 @@ static void take_autostart(LpmMigration *migration)
 
 json_t *lpm_target_commit(LpmMigration *migration, GError **error)
 {
+    if (migration->inactive)
+        return lpm_target_inactive_commit(migration, error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     g_autoptr(GError) failure = NULL;
     gint64 resumed_us = 0;
@@ -444,6 +453,8 @@ static json_t *discard(LpmMigration *migration, const char *cause, GError **erro
 
 json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **error)
 {
+    if (migration->inactive)
+        return lpm_target_inactive_abort(migration, cause, error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
     return discard(migration, cause, error);
@@ -463,13 +474,21 @@ json_t *lpm_target_abandon(LpmMigration *migration, GError **error)
     return answer;
 }
 
-gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error)
+static json_t *discard_for_disks(LpmMigration *migration, const char *cause, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
     migration->keep_definition = TRUE;
+    return discard(migration, cause, error);
+}
+
+gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error)
+{
+    static const char cause[] = "an operator gave the copy up for the disks";
+
     /* `aborted` first: with the oath alone in the journal the next lpmd would start the copy. */
-    json_t *answer = discard(migration, "an operator gave the copy up for the disks", error);
+    json_t *answer = migration->inactive ? lpm_target_inactive_abort(migration, cause, error)
+                                         : discard_for_disks(migration, cause, error);
     if (!answer)
         return FALSE;
     json_decref(answer);
@@ -510,6 +529,8 @@ static void give_up(LpmMigration *migration, const char *cause)
 
 json_t *lpm_target_finish(LpmMigration *migration, GError **error)
 {
+    if (migration->inactive)
+        return lpm_target_inactive_finish(migration, error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
     json_t *stats = NULL;
 
@@ -545,5 +566,6 @@ static void recover_target(LpmMigration *migration)
 
 void lpm_target_recover(LpmMigration *migration)
 {
-    lpm_migrations_run(migration->daemon->migrations, migration, recover_target);
+    lpm_migrations_run(migration->daemon->migrations, migration,
+                       migration->inactive ? lpm_target_inactive_recover : recover_target);
 }

@@ -69,6 +69,7 @@ def test_command_line(lab, tiny, words, part):
 
 def test_not_running(lab, tiny):
     lab.add_guest("off", mem=96, no_start=True)
+    lab.virsh("alpha", "start", "off", "--paused")
     with nothing_changes(lab):
         refused(lab, "alpha", ("migrate", "off", "--to", "beta"), 4, "LPM-3002", "off")
 

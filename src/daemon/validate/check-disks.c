@@ -350,6 +350,10 @@ void lpm_judge_caches(struct lpm_judgement *judgement)
     gboolean any = FALSE;
     size_t i;
 
+    if (lpm_is_off(judgement->model)) { /* its QEMU wrote everything back when it ended */
+        lpm_does_not_apply(judgement);
+        return;
+    }
     json_array_foreach (json_object_get(judgement->model, "disks"), i, disk) {
         const char *cache = lpm_fact(disk, "cache");
 

@@ -336,7 +336,8 @@ json_t *lpm_gather_mover(struct lpm_validation *validation, GError **error)
     struct trial *trial;
     g_autofree char *id = g_strndup(validation->nonce_text, 12); /* the form of a migration's */
 
-    if (validation->for_migration) /* it opens its own in a moment */
+    /* It opens its own in a moment, or needs none. */
+    if (validation->for_migration || lpm_is_off(validation->model))
         return json_object();
     trial = g_new0(struct trial, 1);
     trial->references = 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
-/* The partition runs, and nothing else is being done with it (R2.10). */
+/* The partition runs or is powered off, and nothing else is being done with it (R2.10). */
 #include "daemon/migration.h"
 #include "daemon/validate/checks.h"
 
@@ -20,10 +20,11 @@ void lpm_judge_state(struct lpm_judgement *judgement)
 {
     const char *state = lpm_fact(judgement->source, "state");
     const char *migration = lpm_fact(judgement->source, "migration");
+    gboolean off = lpm_is_off(judgement->model) && lpm_fact_true(judgement->model, "persistent");
 
     if (*migration)
         lpm_find(judgement, LPM_E_ALREADY_MIGRATING, "migration %s has not ended", migration);
-    else if (strcmp(state, "running") != 0)
+    else if (strcmp(state, "running") != 0 && !off)
         lpm_find(judgement, LPM_E_PARTITION_NOT_RUNNING, "partition '%s' is %s",
                  lpm_fact(judgement->model, "name"), state);
 }
@@ -66,6 +67,6 @@ void lpm_judge_agent(struct lpm_judgement *judgement)
             lpm_find(judgement, LPM_E_AGENT_SILENT,
                      "nothing in the guest has opened the channel org.qemu.guest_agent.0");
     }
-    if (!any)
+    if (!any || lpm_is_off(judgement->model))
         lpm_does_not_apply(judgement);
 }

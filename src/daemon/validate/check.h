@@ -80,6 +80,8 @@ void lpm_does_not_apply(struct lpm_judgement *judgement);
 const char *lpm_fact(const json_t *object, const char *name);
 gint64 lpm_fact_int(const json_t *object, const char *name);
 gboolean lpm_fact_true(const json_t *object, const char *name);
+/* Is the partition of a model powered off? Then only its definition is moved: inactive.h. */
+gboolean lpm_is_off(const json_t *model);
 /* "143 MiB", a new string. */
 char *lpm_mib(gint64 bytes);
 

@@ -16,6 +16,8 @@ void lpm_judge_paths(struct lpm_judgement *judgement);
 void lpm_judge_caches(struct lpm_judgement *judgement);
 json_t *lpm_gather_files(struct lpm_validation *validation, GError **error);
 void lpm_judge_files(struct lpm_judgement *judgement);
+json_t *lpm_gather_definition(struct lpm_validation *validation, GError **error);
+void lpm_judge_definition(struct lpm_judgement *judgement);
 json_t *lpm_gather_networks(struct lpm_validation *validation, GError **error);
 void lpm_judge_networks(struct lpm_judgement *judgement);
 /* Adds to each adapter the size of frames that the partition may send (`probe_mtu`), which only

@@ -25,6 +25,11 @@ gboolean lpm_fact_true(const json_t *object, const char *name)
     return json_is_true(json_object_get(object, name));
 }
 
+gboolean lpm_is_off(const json_t *model)
+{
+    return strcmp(lpm_fact(model, "state"), "not activated") == 0;
+}
+
 char *lpm_mib(gint64 bytes)
 {
     return g_strdup_printf("%" G_GINT64_FORMAT " MiB", bytes >> 20);
