@@ -192,6 +192,11 @@ LPM_E(6100, AGENT_SILENT, WARNING, 409, "The guest agent does not answer",
 LPM_E(6110, PATHS_LOST, ERROR, 409,
       "A disk has fewer usable paths on the target than on the source",
       "Repair the paths on the target, or accept the loss of redundancy with --force", "HSCLA340")
+LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
+      "The partition would be suspended for longer than was asked for",
+      "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "
+      "forecast PARTITION --to HOST' tells what to expect",
+      "")
 LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
       "Collect the log ('lpm log') and report it", "HSCLA2FF")
 LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",

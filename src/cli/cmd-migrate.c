@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 #include "cli/commands.h"
+#include "cli/migrate-limits.h"
 #include "cli/migration.h"
 #include "cli/text.h"
 #include "cli/watch.h"
@@ -8,42 +9,6 @@
 #include "base/error.h"
 
 #include <string.h>
-
-/* QEMU's own bound of its downtime limit. */
-#define MAX_SUSPEND_MS 2000000
-
-static gboolean add_limits(struct cli *cli, json_t *body, GError **error)
-{
-    const char *bandwidth = cli_option(cli, "bandwidth");
-    const char *suspend = cli_option(cli, "max-suspend");
-    const char *post_copy = cli_option(cli, "post-copy");
-    guint64 ms;
-    gint64 bytes;
-
-    if (bandwidth) {
-        if (!text_parse_bytes(bandwidth, &bytes) || bytes == 0)
-            return cli_usage(
-                cli, error,
-                "--bandwidth '%s' is no rate: give bytes per second, such as 100M or 1G",
-                bandwidth);
-        json_object_set_new(body, "bandwidth", json_integer(bytes));
-    }
-    if (post_copy) {
-        if (strcmp(post_copy, "never") != 0 && strcmp(post_copy, "auto") != 0 &&
-            strcmp(post_copy, "now") != 0)
-            return cli_usage(cli, error, "--post-copy '%s' is none of never, auto and now",
-                             post_copy);
-        json_object_set_new(body, "post_copy", json_string(post_copy));
-    }
-    if (suspend) {
-        if (!g_ascii_string_to_unsigned(suspend, 10, 1, MAX_SUSPEND_MS, &ms, NULL))
-            return cli_usage(cli, error,
-                             "--max-suspend '%s' is no whole number of milliseconds from 1 to %d",
-                             suspend, MAX_SUSPEND_MS);
-        json_object_set_new(body, "max_suspend_ms", json_integer((json_int_t)ms));
-    }
-    return TRUE;
-}
 
 static json_t *make_body(struct cli *cli, GError **error)
 {
@@ -54,7 +19,7 @@ static json_t *make_body(struct cli *cli, GError **error)
         cli_usage(cli, error, "--to is empty; name a host of 'lpm host list'");
     else if (!body)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
-    else if (add_limits(cli, body, error)) {
+    else if (limits_add(cli, body, error)) {
         if (cli_flag(cli, "force"))
             json_object_set_new(body, "force", json_true());
         return body;
@@ -179,22 +144,7 @@ const struct cli_command cmd_migrate = {
              .help = "where to: the name of a paired host, as 'lpm host list' shows it",
              .required = TRUE,
              .words = CLI_WORDS_HOSTS},
-            {.name = "bandwidth",
-             .argument = "RATE",
-             .help =
-                 "at most so many bytes per second; K, M, G and T are powers of 1024. Otherwise "
-                 "what lpmd.conf says"},
-            {.name = "max-suspend",
-             .argument = "MS",
-             .help =
-                 "suspend when the rest fits into so many milliseconds. Otherwise what lpmd.conf "
-                 "says"},
-            {.name = "post-copy",
-             .argument = "WHEN",
-             .help =
-                 "never; auto: once the dirty pages no longer decrease; or now. Then the partition "
-                 "runs on the target at once and fetches what it lacks. Otherwise what lpmd.conf "
-                 "says"},
+            LIMITS_OPTIONS,
             {.name = "force",
              .help =
                  "accept a loss of redundancy, such as fewer paths to a disk, and nothing else"},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 #include "cli/commands.h"
+#include "cli/forecast.h"
 #include "cli/report.h"
 #include "cli/table.h"
 #include "cli/terminal.h"
@@ -107,6 +108,7 @@ static void print_report(const struct cli *cli, const json_t *report)
     json_array_foreach (json_object_get(report, "checks"), i, check)
         print_check(cli, check);
     print_adapters(cli, json_object_get(report, "adapters"));
+    forecast_print(cli->out, json_object_get(report, "forecast"));
     print_verdict(cli, report);
 }
 
@@ -166,8 +168,9 @@ static enum cli_exit run(struct cli *cli, GError **error)
         cli_usage(cli, error, "name one host with --to, or give --all-hosts");
         return CLI_USAGE;
     }
-    json_t *body = json_pack("{s:s, s:s*, s:b}", "partition", cli_argument(cli, 0), "to", to,
-                             "force", cli_flag(cli, "force"));
+    json_t *body =
+        json_pack("{s:s, s:s*, s:b, s:b}", "partition", cli_argument(cli, 0), "to", to, "force",
+                  cli_flag(cli, "force"), "forecast", !cli_flag(cli, "no-forecast"));
     if (!body) {
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
         return CLI_USAGE;
@@ -192,7 +195,10 @@ const struct cli_command cmd_validate = {
         "Checks, on both hosts at once and in a second or two, every prerequisite of moving a "
         "running partition: that the target sees the same disks and reaches the same networks, by "
         "proof and not by name, that names are free, that processor, memory and devices fit, that "
-        "the movers reach each other. Nothing is changed on either host.\n\n"
+        "the movers reach each other. Nothing is changed on either host. Meanwhile link and dirty "
+        "rate "
+        "are sampled, for a forecast of what the migration would take (see 'lpm help "
+        "forecast').\n\n"
         "Each check passes, warns, fails, or does not apply (-); what could not be looked at is "
         "shown as ?. Exit code 0: no errors and no warnings; 1: warnings; 2: errors, that is, the "
         "migration is not possible. With --all-hosts the best host decides.",
@@ -208,6 +214,8 @@ const struct cli_command cmd_validate = {
              .help = "the paired host to move it to",
              .words = CLI_WORDS_HOSTS},
             {.name = "all-hosts", .help = "ask every paired host, and rank them"},
+            {.name = "no-forecast",
+             .help = "neither sample link and dirty rate nor tell what the migration would take"},
             {.name = "force", .help = "judge as 'lpm migrate --force' would"},
             {.name = NULL},
         },

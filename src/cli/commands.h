@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 extern const struct cli_command cmd_completion;
+extern const struct cli_command cmd_forecast;
 extern const struct cli_command cmd_help;
 extern const struct cli_command cmd_host_invite;
 extern const struct cli_command cmd_host_list;

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "cli/report.h"
 
+#include "cli/forecast.h"
 #include "cli/text.h"
 
 void report_line(FILE *out, const char *label, char *value)
@@ -129,6 +130,7 @@ void report_print(FILE *out, const json_t *report)
     report_line(out, "id", g_steal_pointer(&id));
     report_line(out, "total", total(report));
     report_line(out, "suspended", suspended(report));
+    report_line(out, "forecast", forecast_line(json_object_get(report, "forecast")));
     report_line(out, "phases", report_phases(json_object_get(report, "phases")));
     report_line(out, "pages", pages(report));
     report_line(out, "rounds", rounds(report));

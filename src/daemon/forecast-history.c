@@ -90,11 +90,13 @@ static void read_lesson(struct lesson *lesson, const LpmForecastPast *past, cons
     double added = number(report, "handover", "added_us");
     double resident = number(json_object_get(past->forecast, "inputs"), "resident_bytes", NULL);
     double freeze_us = suspended > 0 && added >= 0 ? MAX(suspended - added, 1) : -1;
+    double sampling = number(report, "costs", "sampling_us");
     gboolean switched = went_post_copy(report);
 
     lesson->of_peer = g_strcmp0(past->row->peer, peer) == 0;
     lesson->of_partition = lesson->of_peer && g_strcmp0(past->row->uuid, uuid) == 0;
-    lesson->before_us = number(report, "costs", "before_us");
+    double before = number(report, "costs", "before_us");
+    lesson->before_us = before > 0 ? MAX(before - MAX(sampling, 0), 0) : -1;
     lesson->after_us = switched ? -1 : number(report, "costs", "after_us");
     lesson->ratio = number(report, "compression_ratio", NULL);
     lesson->full = resident > 0 ? first_bytes(report) / resident : -1;
@@ -172,7 +174,7 @@ void lpm_lessons_default(struct lpm_lessons *lessons)
         .before_us = {3e5, 1.2e6, 5e6},
         .after_us = {3e4, 2.5e5, 2e6},
         .added_us = {2e3, 3e4, 2.5e5},
-        .freeze = {0.2, 0.9, 2},
+        .freeze = {0.1, 0.5, 2},
         .switch_us = {1e4, 1.2e5, 8e5},
         .engine = {4e7, 1.2e8, 8e8},
         .ratio = {1, 2.2, 5},
@@ -181,18 +183,34 @@ void lpm_lessons_default(struct lpm_lessons *lessons)
     };
 }
 
+/* What went over the link while the stream lasted, bytes/s; -1: not known. */
+static double carried_rate(const LpmForecastPast *past)
+{
+    const json_t *report = past->row->report;
+    double sent = number(report, "link_bytes", "sent"), took = number(report, "costs", "stream_us");
+    double suspended = number(report, "suspended_us", NULL);
+
+    return sent > 0 && took > 0 ? sent / (took + MAX(suspended, 0)) * 1e6 : -1;
+}
+
 /* The newest figure of the partition's own migrations, wherever to, or of the link to that host. */
 static void learn_newest(const GPtrArray *past, const char *uuid, const char *peer,
                          struct lpm_lessons *lessons)
 {
+    double widest = 0;
+
     for (guint i = 0; i < past->len; i++) {
         const LpmForecastPast *entry = past->pdata[i];
         const json_t *inputs = json_object_get(entry->forecast, "inputs");
-        double link = number(inputs, "link_rate", NULL);
+        gboolean there = g_strcmp0(entry->row->peer, peer) == 0;
+        double link = number(inputs, "link_rate", NULL), carried = carried_rate(entry);
         double dirty = number(entry->row->report, "dirty_rate", NULL);
 
-        if (lessons->link_rate <= 0 && link > 0 && g_strcmp0(entry->row->peer, peer) == 0)
-            lessons->link_rate = link;
+        /* A link that carried more since than it was sampled with has been widened. */
+        if (there && lessons->link_rate <= 0)
+            widest = MAX(widest, carried);
+        if (there && lessons->link_rate <= 0 && link > 0)
+            lessons->link_rate = MAX(link, widest);
         if (lessons->dirty_rate < 0 && dirty > 0 && g_strcmp0(entry->row->uuid, uuid) == 0)
             lessons->dirty_rate = dirty;
     }
@@ -208,7 +226,9 @@ void lpm_lessons_learn(const GPtrArray *past, const char *uuid, const char *peer
         const LpmForecastPast *entry = past->pdata[i];
         struct lesson lesson;
 
-        if (g_strcmp0(entry->row->state, "done") != 0 || !json_is_object(entry->row->report))
+        /* A partition that was powered off is moved without a copy. */
+        if (g_strcmp0(entry->row->state, "done") != 0 ||
+            !json_is_object(json_object_get(entry->row->report, "costs")))
             continue;
         read_lesson(&lesson, entry, uuid, peer);
         g_array_append_val(list, lesson);

@@ -106,7 +106,7 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
         .dirty = dirty,
         .working_set = MIN(set, full),
         .limit_us = limit_ms * 1e3,
-        .before_us = pick(&lessons->before_us, which, FALSE),
+        .before_us = pick(&lessons->before_us, which, FALSE) + input->sampling_us,
         .after_us = pick(&lessons->after_us, which, FALSE),
         .added_us = pick(&lessons->added_us, which, FALSE),
         .freeze = pick(&lessons->freeze, which, FALSE),

@@ -46,6 +46,7 @@ struct lpm_forecast_input {
     gboolean limit_asked; /* the operator named max_suspend_ms for this migration */
     enum lpm_post_copy post_copy;
     guint post_copy_rounds; /* of lpmd.conf */
+    double sampling_us;     /* what the samples for it delay it by */
     struct lpm_lessons lessons;
 };
 

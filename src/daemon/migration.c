@@ -100,6 +100,8 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_error(&migration->failure);
     g_clear_pointer(&migration->report, json_decref);
     g_clear_pointer(&migration->findings, json_decref);
+    g_clear_pointer(&migration->forecast, json_decref);
+    g_free(migration->objection);
     g_clear_pointer(&migration->target_stats, json_decref);
     g_clear_pointer(&migration->source_stats, json_decref);
     g_clear_pointer(&migration->manifest, json_decref);

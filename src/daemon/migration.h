@@ -75,6 +75,7 @@ typedef struct lpm_migration {
     gint64 started_ms;
     guint64 bandwidth;
     guint max_suspend_ms;
+    gboolean limit_asked; /* source: max_suspend_ms is this migration's own */
     gboolean persistent;
     enum lpm_post_copy post_copy; /* on the target: never or not */
     gboolean autostart;           /* what the source had set for the partition */
@@ -123,12 +124,21 @@ typedef struct lpm_migration {
     /* The last event of QEMU's processors. Their order counts: the stamps are of a wall clock,
      * which can be set back between two of them. */
     enum { LPM_CPUS_UNKNOWN, LPM_CPUS_STOPPED, LPM_CPUS_RESUMED } cpus;
+    gint64 stream_begin_us; /* source: wall clock, QEMU has connected to the mover; 0: not seen */
     gint64 stop_us, resume_us; /* QEMU's stamps, for the report; 0: not seen */
     struct lpm_job job;
     double percent;
     GError *failure;
     json_t *findings; /* source: of its validation, errors first; NULL: none yet */
     json_t *report;   /* source, at the end */
+    /* source: the forecast, and with a limit of its own what speaks against it (NULL: nothing) */
+    gboolean forecast_made;
+    gint64 proved_us; /* monotonic: when the checks were over; 0: not yet */
+    double link_rate; /* as they sampled it, bytes/s; 0: not */
+    json_t *forecast;
+    char *objection;
+    gint64 sampling_us; /* what its samples have delayed the migration by */
+    guint limit_ms;     /* QEMU's part of max_suspend_ms */
     /* source's figures for the report */
     gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;

@@ -57,6 +57,8 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     migration->bandwidth = (guint64)json_integer_value(json_object_get(row->doc, "bandwidth"));
     migration->max_suspend_ms =
         (guint)json_integer_value(json_object_get(row->doc, "max_suspend_ms"));
+    guint limit_ms = (guint)json_integer_value(json_object_get(row->doc, "limit_ms"));
+    migration->limit_ms = limit_ms ? limit_ms : migration->max_suspend_ms;
     migration->persistent = json_is_true(json_object_get(row->doc, "persistent"));
     migration->autostart = json_is_true(json_object_get(row->doc, "autostart"));
     lpm_post_copy_from_name(json_string_value(json_object_get(row->doc, "post_copy")),

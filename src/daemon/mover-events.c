@@ -158,7 +158,14 @@ static void on_link(LpmMigration *migration, const LpmMoverEvent *event)
 
 static void on_channel(LpmMigration *migration, const LpmMoverEvent *event)
 {
-    if (event->channel != LPM_CHANNEL_RPC || migration->side != LPM_SIDE_SOURCE)
+    if (migration->side != LPM_SIDE_SOURCE)
+        return;
+    if (event->channel == LPM_CHANNEL_DATA && event->state == LPM_CHANNEL_OPEN) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+        if (!migration->stream_begin_us)
+            migration->stream_begin_us = lpm_wall_us();
+    }
+    if (event->channel != LPM_CHANNEL_RPC)
         return;
     if (event->state != LPM_CHANNEL_EOF && event->state != LPM_CHANNEL_CLOSED)
         return;

@@ -71,6 +71,19 @@ static json_t *handover_json(const LpmMigration *migration, gint64 resumed_us)
                      positive_or_null(resumed_us), "added_us", positive_or_null(added));
 }
 
+/* Where the time went; what the next forecast learns from. */
+static json_t *costs_json(const LpmMigration *migration, gint64 resumed_us, gint64 now_us)
+{
+    gint64 begin = migration->stream_begin_us;
+
+    return json_pack("{s:o, s:I, s:o, s:o, s:i}", "before_us",
+                     positive_or_null(begin ? begin - migration->started_ms * 1000 : 0),
+                     "sampling_us", (json_int_t)migration->sampling_us, "stream_us",
+                     positive_or_null(begin && migration->stop_us ? migration->stop_us - begin : 0),
+                     "after_us", positive_or_null(resumed_us ? now_us - resumed_us : 0), "limit_ms",
+                     (int)migration->limit_ms);
+}
+
 static void add_stream(json_t *report, LpmMigration *migration)
 {
     json_t *stats = migration->source_stats, *stream = data_stream(stats);
@@ -122,5 +135,7 @@ json_t *lpm_report(LpmMigration *migration)
 
     migration->percent = 100.0;
     add_stream(report, migration);
+    json_object_set_new(report, "costs", costs_json(migration, resumed, now));
+    json_object_set_new(report, "forecast", copy_or_null(migration->forecast));
     return report;
 }

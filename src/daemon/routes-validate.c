@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /* API paths of validation. */
+#include "base/error.h"
 #include "daemon/peers.h"
 #include "daemon/routes.h"
 #include "daemon/validate/validate.h"
@@ -34,6 +35,15 @@ static void ask(gpointer peer_pointer, gpointer user)
         asking->error = g_steal_pointer(&error);
 }
 
+/* How long the migration is expected to take; one that has no end, or is not known, comes last. */
+static double expected_ms(const json_t *report)
+{
+    const json_t *total = json_object_get(json_object_get(report, "forecast"), "total_ms");
+    json_t *expected = json_object_get(total, "expected");
+
+    return json_is_integer(expected) ? json_number_value(expected) : G_MAXDOUBLE;
+}
+
 static int compare(const void *a, const void *b)
 {
     static const char *const keys[] = {"errors", "warnings"};
@@ -45,6 +55,9 @@ static int compare(const void *a, const void *b)
         if (x != y)
             return x < y ? -1 : 1;
     }
+    double first = expected_ms(left), second = expected_ms(right);
+    if (first < second || first > second)
+        return first < second ? -1 : 1;
     return g_strcmp0(json_string_value(json_object_get(left, "target")),
                      json_string_value(json_object_get(right, "target")));
 }
@@ -86,14 +99,40 @@ static json_t *ask_all(struct lpm_daemon *daemon, const char *partition,
     return ranked(asking.reports);
 }
 
+/* The limits of the migration to be forecast, as POST /v1/migrations takes them. */
+static gboolean read_limits(struct lpm_request *request, struct lpm_forecast_query *forecast,
+                            GError **error)
+{
+    json_int_t bandwidth = json_integer_value(json_object_get(request->body, "bandwidth"));
+    json_int_t suspend = json_integer_value(json_object_get(request->body, "max_suspend_ms"));
+    const char *post_copy = json_string_value(json_object_get(request->body, "post_copy"));
+
+    if (bandwidth < 0 || suspend < 0 || suspend > 2000000)
+        return lpm_fail(error, LPM_E_BAD_REQUEST,
+                        "bandwidth %" JSON_INTEGER_FORMAT " or max_suspend_ms %" JSON_INTEGER_FORMAT
+                        " is out of range (bytes/s from 0; milliseconds from 1 to 2000000)",
+                        bandwidth, suspend);
+    if (!lpm_post_copy_from_name(post_copy ? post_copy : request->daemon->config->post_copy,
+                                 &forecast->post_copy))
+        return lpm_fail(error, LPM_E_BAD_REQUEST, "post_copy is '%s': never, auto or now",
+                        post_copy);
+    forecast->bandwidth = (guint64)bandwidth;
+    forecast->max_suspend_ms = (guint)suspend;
+    return TRUE;
+}
+
 static json_t *validate(struct lpm_request *request, GError **error)
 {
     const char *partition = json_string_value(json_object_get(request->body, "partition"));
     const char *to = json_string_value(json_object_get(request->body, "to"));
+    struct lpm_forecast_query forecast = {0};
     const struct lpm_validate_options options = {
-        .force = json_is_true(json_object_get(request->body, "force"))};
+        .force = json_is_true(json_object_get(request->body, "force")),
+        .forecast = json_is_false(json_object_get(request->body, "forecast")) ? NULL : &forecast};
     json_t *reports;
 
+    if (!read_limits(request, &forecast, error))
+        return NULL;
     if (to) {
         json_t *report = lpm_validate(request->daemon, partition, to, &options, error);
         reports = report ? json_pack("[o]", report) : NULL;
@@ -112,7 +151,7 @@ const struct lpm_route lpm_routes_validate[] = {
     {.method = "POST",
      .path = "/v1/validations",
      .scope = LPM_SCOPE_LOCAL,
-     .body = "partition:s to:s? force:b?",
+     .body = "partition:s to:s? force:b? forecast:b? bandwidth:i? max_suspend_ms:i? post_copy:s?",
      .handler = validate},
     {.method = "POST",
      .path = "/v1/peer/validate",

@@ -41,6 +41,13 @@ void lpm_source_call_libvirt(LpmMigration *migration)
         g_thread_new("libvirt-migrate", call_libvirt, lpm_migration_ref(migration));
 }
 
+static guint limit_of(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    return migration->limit_ms;
+}
+
 /* Libvirt's view of the progress; the first time, the limit of the suspension is set as well. */
 static void note_progress(LpmMigration *migration)
 {
@@ -51,7 +58,7 @@ static void note_progress(LpmMigration *migration)
         return;
     if (!migration->limit_set && job.memory_total > 0)
         migration->limit_set = lpm_host_set_max_suspend(migration->daemon->host, migration->uuid,
-                                                        migration->max_suspend_ms, &error);
+                                                        limit_of(migration), &error);
     if (error)
         lpm_migration_log(migration, LPM_LOG_WARNING, "max-suspend", "%s", error->message);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);

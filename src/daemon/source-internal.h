@@ -23,6 +23,13 @@ gboolean lpm_source_measure_clock(LpmMigration *migration, GError **error);
 gboolean lpm_source_validate(LpmMigration *migration, GError **error);
 /* All checks (validate.h), still fresh; errors stop it here, warnings are logged and kept. */
 gboolean lpm_source_prove(LpmMigration *migration, GError **error);
+/* source-forecast.c: begins to make the forecast, which is stored as soon as it is there. */
+void lpm_source_forecast_begin(LpmMigration *migration);
+/* The checks are over: what the link to the target carries, 0 if they have not sampled it. */
+void lpm_source_forecast_link(LpmMigration *migration, double link_rate);
+/* With a limit of the suspension that was asked for: waits for the forecast, and fails when that
+ * cannot hold it (SUSPENSION_TOO_LONG). Without one: TRUE at once. */
+gboolean lpm_source_forecast_holds(LpmMigration *migration, GError **error);
 /* The target's shell, sockets and both movers, connected. */
 gboolean lpm_source_prepare(LpmMigration *migration, GError **error);
 /* The session's half on this side: sockets, a mover, and its link to the target's. */

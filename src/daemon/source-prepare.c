@@ -80,11 +80,12 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
 
     json_t *doc = json_pack(
-        "{s:s, s:I, s:i, s:b, s:s, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
+        "{s:s, s:I, s:i, s:i, s:b, s:s, s:b, s:I, s:i, s:I}", "session", session, "bandwidth",
         (json_int_t)migration->bandwidth, "max_suspend_ms", (int)migration->max_suspend_ms,
-        "persistent", migration->persistent, "post_copy", lpm_post_copy_name(migration->post_copy),
-        "autostart", migration->autostart, "memory_bytes", (json_int_t)migration->memory_bytes,
-        "pid", (int)migration->qemu_pid, "start_time", (json_int_t)migration->qemu_start_time);
+        "limit_ms", (int)migration->limit_ms, "persistent", migration->persistent, "post_copy",
+        lpm_post_copy_name(migration->post_copy), "autostart", migration->autostart, "memory_bytes",
+        (json_int_t)migration->memory_bytes, "pid", (int)migration->qemu_pid, "start_time",
+        (json_int_t)migration->qemu_start_time);
     if (migration->findings)
         json_object_set(doc, "findings", migration->findings);
     if (migration->inactive)

@@ -51,10 +51,14 @@ static gboolean keep_findings(LpmMigration *migration, const json_t *report, GEr
 
 gboolean lpm_source_prove(LpmMigration *migration, GError **error)
 {
-    const struct lpm_validate_options options = {.for_migration = TRUE, .force = migration->force};
+    const struct lpm_validate_options options = {
+        .for_migration = TRUE,
+        .force = migration->force,
+        .sample_link = !lpm_forecast_knows_link(migration->daemon, migration->peer)};
     json_t *report =
         lpm_validate(migration->daemon, migration->uuid, migration->peer, &options, error);
 
+    lpm_source_forecast_link(migration, lpm_validate_link_rate(report));
     if (!report)
         return FALSE;
     gboolean ok = keep_findings(migration, report, error) && lpm_validate_passed(report, error);

@@ -78,7 +78,9 @@ static void run_source(LpmMigration *migration)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!lpm_source_validate(migration, &error) || !lpm_source_prepare(migration, &error) ||
+    lpm_source_forecast_begin(migration);
+    if (!lpm_source_validate(migration, &error) || !lpm_source_forecast_holds(migration, &error) ||
+        !lpm_source_prepare(migration, &error) ||
         !lpm_migration_enter(migration, LPM_STATE_COPYING, &error)) {
         lpm_source_roll_back(migration, error);
         return;
@@ -112,6 +114,8 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
     migration->bandwidth = options->bandwidth ? options->bandwidth : config->bandwidth;
     migration->max_suspend_ms =
         options->max_suspend_ms ? options->max_suspend_ms : config->max_suspend_ms;
+    migration->limit_ms = migration->max_suspend_ms;
+    migration->limit_asked = options->max_suspend_ms != 0;
     migration->post_copy = options->post_copy;
     migration->force = options->force;
 }

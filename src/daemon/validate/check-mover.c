@@ -200,10 +200,15 @@ static gboolean take_turn(struct trial *trial)
 {
     struct lpm_daemon *daemon = trial->validation->daemon;
     gint64 end = g_get_monotonic_time() + TURN_LIMIT_US;
+    /* On the target the migration that asks is not known yet. */
+    guint own = trial->validation->for_migration && trial->validation->side == LPM_SIDE_SOURCE;
     g_autoptr(GPtrArray) active = lpm_migrations_active(daemon->migrations);
 
+    trial->not_sampled = "it was not asked for";
+    if (!trial->validation->sample_link)
+        return FALSE;
     trial->not_sampled = "a migration is under way";
-    if (active->len > 0)
+    if (active->len > own)
         return FALSE;
     trial->not_sampled = "another sample is under way";
     while (!g_atomic_int_compare_and_exchange(&sampling, 0, 1)) {
@@ -336,8 +341,8 @@ json_t *lpm_gather_mover(struct lpm_validation *validation, GError **error)
     struct trial *trial;
     g_autofree char *id = g_strndup(validation->nonce_text, 12); /* the form of a migration's */
 
-    /* It opens its own in a moment, or needs none. */
-    if (validation->for_migration || lpm_is_off(validation->model))
+    /* A migration opens its own session in a moment; one of a partition that is off needs none. */
+    if ((validation->for_migration && !validation->sample_link) || lpm_is_off(validation->model))
         return json_object();
     trial = g_new0(struct trial, 1);
     trial->references = 1;

@@ -29,6 +29,7 @@ struct lpm_validation {
     const char *peer;    /* this host's name of the other */
     const json_t *model; /* of the partition: host/inspect.h; untrusted on the target */
     gboolean for_migration;
+    gboolean sample_link;
     gboolean force;                /* source: an operator accepts loss of redundancy */
     guint8 nonce[LPM_NONCE_BYTES]; /* goes over networks in clear */
     char nonce_text[2 * LPM_NONCE_BYTES + 1];
@@ -89,6 +90,18 @@ char *lpm_mib(gint64 bytes);
 
 /* Gathers this side's facts of all checks, in parallel: {id: facts}. A new reference. */
 json_t *lpm_validation_gather(struct lpm_validation *validation);
+
+/* ---- the forecast (expect.c) ---- */
+
+struct lpm_validate_options;
+/* Begins to sample what a forecast needs, if one is wanted; whether a sample was begun. */
+gboolean lpm_expect_begin(struct lpm_daemon *daemon, const json_t *model,
+                          const struct lpm_validate_options *options);
+/* The forecast, a new reference; JSON's null if none is wanted or nothing runs. `begin_us`: when
+ * the sample was begun; waits for it. */
+json_t *lpm_expect_end(struct lpm_daemon *daemon, const json_t *model,
+                       const struct lpm_validate_options *options, gboolean sampled,
+                       gint64 begin_us, const json_t *report);
 
 /* ---- the report (report.c) ---- */
 

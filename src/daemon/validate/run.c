@@ -89,9 +89,10 @@ static gpointer ask_target(gpointer user)
     struct lpm_validation *validation = asking->validation;
     g_autofree char *session = lpm_hex(validation->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(validation->psk, LPM_SESSION_PSK_BYTES);
-    json_t *body = json_pack("{s:O, s:s, s:s, s:s, s:b}", "model", validation->model, "nonce",
-                             validation->nonce_text, "session", session, "psk", psk,
-                             "for_migration", validation->for_migration);
+    json_t *body =
+        json_pack("{s:O, s:s, s:s, s:s, s:b, s:b}", "model", validation->model, "nonce",
+                  validation->nonce_text, "session", session, "psk", psk, "for_migration",
+                  validation->for_migration, "sample_link", validation->sample_link);
 
     asking->answer = lpm_peer_call(validation->daemon->peers, validation->peer, "POST",
                                    "/v1/peer/validate", body, PEER_LIMIT_S, NULL, &asking->error);
@@ -144,6 +145,7 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
                                         .peer = peer,
                                         .model = model,
                                         .for_migration = options->for_migration,
+                                        .sample_link = options->sample_link || options->forecast,
                                         .force = options->force};
 
     if (!model || !make_secrets(&validation, error)) {
@@ -152,8 +154,11 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
     }
     complete_model(daemon, model);
     set_nonce(&validation);
+    gboolean sampled = lpm_expect_begin(daemon, model, options);
     json_t *report = run_source(&validation);
     clear(&validation);
+    json_object_set_new(report, "forecast",
+                        lpm_expect_end(daemon, model, options, sampled, begin, report));
     json_decref(model);
     json_object_set_new(report, "took_ms", json_integer((lpm_monotonic_us() - begin) / 1000));
     return report;
@@ -209,12 +214,13 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
                               GError **error)
 {
     static gint running; /* atomic */
-    struct lpm_validation validation = {.daemon = daemon,
-                                        .side = LPM_SIDE_TARGET,
-                                        .peer = peer,
-                                        .model = json_object_get(body, "model"),
-                                        .for_migration =
-                                            json_is_true(json_object_get(body, "for_migration"))};
+    struct lpm_validation validation = {
+        .daemon = daemon,
+        .side = LPM_SIDE_TARGET,
+        .peer = peer,
+        .model = json_object_get(body, "model"),
+        .for_migration = json_is_true(json_object_get(body, "for_migration")),
+        .sample_link = json_is_true(json_object_get(body, "sample_link"))};
 
     if (!lpm_unhex(lpm_fact(body, "nonce"), validation.nonce, LPM_NONCE_BYTES) ||
         !lpm_unhex(lpm_fact(body, "session"), validation.session, LPM_SESSION_ID_BYTES) ||
