@@ -78,8 +78,56 @@ static char *links(const json_t *mover)
         g_autofree char *state = field_text(link, "state");
         g_string_append_printf(text, "%s%s, %" G_GINT64_FORMAT " reconnects", index > 0 ? "; " : "",
                                state, MAX(field_int(link, "reconnects"), 0));
+        if (field_int(link, "round_trip_us") > 0)
+            g_string_append_printf(text, ", round trip %" G_GINT64_FORMAT " us",
+                                   field_int(link, "round_trip_us"));
     }
     return g_string_free(text, FALSE);
+}
+
+/* Of post-copy; NULL before anything was demanded. */
+static char *demand(const json_t *mover)
+{
+    static const char *const members[] = {"requests", "served",        "mean_us",
+                                          "p99_us",   "max_us",        "too_late",
+                                          "overtook", "waiting_bytes", NULL};
+    const json_t *demand = json_object_get(mover, "demand");
+
+    return field_int(demand, "requests") > 0 ? counters(demand, members) : NULL;
+}
+
+/* Everything that the mover tells of its choices, in its order. */
+static char *pipeline(const json_t *mover)
+{
+    GString *text = g_string_new(NULL);
+    const char *name;
+    json_t *value;
+
+    json_object_foreach (json_object_get(mover, "pipeline"), name, value) {
+        g_autofree char *label = text_clean(name);
+        const char *separator = text->len > 0 ? ", " : "";
+        if (json_is_integer(value)) {
+            g_string_append_printf(text, "%s%s %" JSON_INTEGER_FORMAT, separator,
+                                   g_strdelimit(label, "_", ' '), json_integer_value(value));
+        } else if (json_is_string(value)) {
+            g_autofree char *clean = text_clean(json_string_value(value));
+            g_string_append_printf(text, "%s%s %s", separator, g_strdelimit(label, "_", ' '),
+                                   clean);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* "post-copy" and so on, and why the stream is carried as it is if it is not understood. */
+static char *stream(const json_t *mover)
+{
+    g_autofree char *phase = field_text(mover, "stream.phase");
+    g_autofree char *reason = field_text(mover, "stream.degraded_reason");
+    g_autofree char *memory = text_bytes(field_int(mover, "stream.ram_bytes"));
+
+    if (!*phase)
+        return NULL;
+    return g_strdup_printf("%s, of %s%s%s", phase, memory, *reason ? ", as it is: " : "", reason);
 }
 
 static void print_mover(FILE *out, const json_t *mover)
@@ -104,6 +152,9 @@ static void print_mover(FILE *out, const json_t *mover)
     report_line(out, "receive", counters(json_object_get(mover, "receive"), receive));
     report_line(out, "operations", operations(mover));
     report_line(out, "pages", counters(json_object_get(mover, "pages"), pages));
+    report_line(out, "demand", demand(mover));
+    report_line(out, "pipeline", pipeline(mover));
+    report_line(out, "qemu", stream(mover));
     if (round >= 0)
         report_line(out, "round", g_strdup_printf("%" G_GINT64_FORMAT, round));
     report_line(out, "stream hash", field_text(mover, "stream_hash"));

@@ -17,6 +17,7 @@ extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_log;
 extern const struct cli_command cmd_migrate;
 extern const struct cli_command cmd_mover_stats;
+extern const struct cli_command cmd_report;
 extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_stop;

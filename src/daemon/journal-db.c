@@ -52,6 +52,8 @@ static const char *const migrations[] = {
     "CREATE TABLE forecasts (migration TEXT PRIMARY KEY REFERENCES migrations (id), made_ms "
     "INTEGER "
     "NOT NULL, document TEXT NOT NULL) STRICT;",
+    ("CREATE TABLE timelines (number INTEGER PRIMARY KEY AUTOINCREMENT, migration TEXT NOT NULL "
+     "UNIQUE REFERENCES migrations (id), samples TEXT NOT NULL) STRICT;"),
 };
 
 gboolean lpm_journal_db_fail(struct lpm_journal *journal, const char *doing, GError **error)

@@ -123,6 +123,17 @@ gboolean lpm_journal_phase_end(struct lpm_journal *journal, const char *id, int6
 /* [{name, begin_us, end_us or null}] in order; a new reference, NULL on error. */
 json_t *lpm_journal_phases(struct lpm_journal *journal, const char *id, GError **error);
 
+/* ---- time lines (daemon/timeline.h) ---- */
+
+/* Those of the newest migrations are kept: each has some 200 KiB at most. */
+#define LPM_JOURNAL_TIMELINES_KEEP 100
+
+/* Sets or replaces the samples, an array (borrowed), of a migration that the journal knows. */
+gboolean lpm_journal_timeline_set(struct lpm_journal *journal, const char *id,
+                                  const json_t *samples, GError **error);
+/* The array, empty if there is none; a new reference, NULL on error. */
+json_t *lpm_journal_timeline_get(struct lpm_journal *journal, const char *id, GError **error);
+
 /* ---- log ---- */
 
 /* One line. Strings are borrowed; NULL stands for none (event: required). */

@@ -106,6 +106,7 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_pointer(&migration->source_stats, json_decref);
     g_clear_pointer(&migration->manifest, json_decref);
     g_clear_pointer(&migration->marks, json_decref);
+    lpm_timeline_free(migration->timeline);
     explicit_bzero(migration->psk, sizeof(migration->psk));
     g_mutex_clear(&migration->lock);
     g_mutex_clear(&migration->act);
@@ -139,6 +140,7 @@ LpmMigration *lpm_migration_new(struct lpm_daemon *daemon, enum lpm_side side, c
     migration->uuid = g_strdup(uuid);
     migration->peer = g_strdup(peer);
     migration->started_ms = lpm_wall_us() / 1000;
+    migration->timeline = lpm_timeline_new();
     migration->retired = g_ptr_array_new_with_free_func((GDestroyNotify)lpm_mover_free);
     g_mutex_init(&migration->lock);
     g_mutex_init(&migration->act);
@@ -269,6 +271,7 @@ void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GErr
     g_autoptr(GError) error = NULL;
 
     LPM_FAULT_POINT_BEFORE(lpm_side_name(migration->side), lpm_state_name(state));
+    lpm_migration_sample_last(migration);
     while (!write_end(migration, state, failure_json, report, &error)) {
         lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
         g_clear_error(&error);

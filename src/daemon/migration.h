@@ -13,6 +13,7 @@
 #include "daemon/daemon.h"
 #include "daemon/journal.h"
 #include "daemon/mover-process.h"
+#include "daemon/timeline.h"
 #include "host/host.h"
 #include "host/qemu-process.h"
 
@@ -86,6 +87,7 @@ typedef struct lpm_migration {
     gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
     gboolean force;     /* source: accepts a loss of redundancy */
     gboolean recovered; /* found in the journal at start */
+    LpmTimeline *timeline;
 
     /* owned by the thread that runs the side */
     LpmQemuProcess *qemu; /* source */
@@ -147,6 +149,7 @@ typedef struct lpm_migration {
      * once, while it is prepared. */
     json_t *manifest, *marks;
     gint64 heard_us; /* under lock, target of such a one: the source's last word, monotonic */
+    gint64 timeline_saved_us; /* monotonic; 0: no sample was taken */
     gboolean keep_definition; /* target, under act: of a copy that is discarded */
     GMutex act;               /* target: one word of the peer at a time */
 } LpmMigration;
@@ -197,6 +200,15 @@ void lpm_migration_log(LpmMigration *migration, enum lpm_log_level level, const 
 /* The API's document, a new reference. */
 json_t *lpm_migration_to_json(LpmMigration *migration);
 json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationRow *row);
+
+/* ---- the time line (timeline-sample.c), of the source ---- */
+
+/* Takes a sample if one is due. Asks the mover, which may take half a second. */
+void lpm_migration_sample(LpmMigration *migration);
+/* The last one, with what the mover counted in the end; on its thread. */
+void lpm_migration_sample_last(LpmMigration *migration);
+/* Goes on with what the journal holds, after a restart of lpmd. */
+void lpm_migration_take_up_timeline(LpmMigration *migration);
 
 /* ---- sockets of a migration (sockets.c) ---- */
 

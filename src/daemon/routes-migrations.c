@@ -121,6 +121,23 @@ static json_t *show(struct lpm_request *request, GError **error)
     return one(request->daemon, lpm_request_param(request, "id"), error);
 }
 
+static json_t *timeline(struct lpm_request *request, GError **error)
+{
+    const char *id = lpm_request_param(request, "id");
+    g_autoptr(LpmMigration) live = lpm_migrations_get(request->daemon->migrations, id);
+    json_t *migration = one(request->daemon, id, error);
+
+    if (!migration)
+        return NULL;
+    json_t *samples = live ? lpm_timeline_samples(live->timeline)
+                           : lpm_journal_timeline_get(request->daemon->journal, id, error);
+    if (!samples) {
+        json_decref(migration);
+        return NULL;
+    }
+    return json_pack("{s:o, s:o}", "migration", migration, "samples", samples);
+}
+
 static json_t *stop(struct lpm_request *request, GError **error)
 {
     const char *id = lpm_request_param(request, "id");
@@ -330,6 +347,7 @@ const struct lpm_route *lpm_migrations_routes(void)
          "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? force:b?", NULL, start},
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
+        {"GET", "/v1/migrations/{id}/timeline", LPM_SCOPE_LOCAL, NULL, NULL, timeline},
         {"POST", "/v1/migrations/{id}/stop", LPM_SCOPE_LOCAL, NULL, NULL, stop},
         {"POST", "/v1/recover", LPM_SCOPE_LOCAL, "partition:s? fenced:s? discard:b?", NULL,
          recover},

@@ -81,6 +81,7 @@ void lpm_source_watch_progress(LpmMigration *migration)
 {
     while (!progress_is_over(migration) && !lpm_migrations_closing(migration->daemon->migrations)) {
         note_progress(migration);
+        lpm_migration_sample(migration);
         g_usleep(TICK_US);
     }
 }

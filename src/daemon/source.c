@@ -184,6 +184,7 @@ static void recover_source(LpmMigration *migration)
     g_autoptr(GError) error = NULL;
     struct lpm_job job = {0};
 
+    lpm_migration_take_up_timeline(migration);
     struct lpm_mover *mover =
         lpm_mover_find(migration->daemon->config, migration->id, LPM_SIDE_SOURCE,
                        lpm_migration_on_mover_event, migration, &error);

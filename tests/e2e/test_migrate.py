@@ -40,6 +40,21 @@ def assert_plausible(report):
     assert handover["committed_us"] <= handover["resumed_us"] + report["clock_error_us"]
 
 
+def test_report_tells_how_it_went(tiny, tmp_path):
+    source = home(tiny, "tiny")
+    identity = move(tiny, "tiny", "--bandwidth", "30M")["id"]
+    document = tiny.lpm(source, "report", identity, "--svg", str(tmp_path / "move.svg"))[1]
+    samples = document["samples"]
+    # The pages of some 80 MiB at 30 MiB/s take two seconds at least.
+    assert len(samples) >= 3, samples
+    assert [s["at_us"] for s in samples] == sorted({s["at_us"] for s in samples})
+    assert [s["wire_bytes"] for s in samples] == sorted(s["wire_bytes"] for s in samples)
+    report = document["migration"]["report"]
+    assert samples[-1]["pages_sent"] == report["pages"]["sent"]
+    assert samples[-1]["stream_bytes"] == report["stream_bytes"]
+    assert "<svg" in (tmp_path / "move.svg").read_text()
+
+
 def test_definition_moves_with_the_partition(tiny):
     source = home(tiny, "tiny")
     move(tiny, "tiny")

@@ -116,6 +116,19 @@ REPORT = {
 
 DONE = migration("done", 100, report=REPORT)
 
+def timeline(document, count=5):
+    """What GET /v1/migrations/{id}/timeline answers: `count` samples, two to a round."""
+    samples = [{"at_us": 1700000000200000 + i * 500000, "state": "copying", "round": 1 + i // 2,
+                "memory_total": 1 << 30, "memory_left": (1 << 30) // (i + 1), "rate": 118000000,
+                "dirty_rate": 8000000 * (i // 2), "suspend_estimate_ms": 300 // (i + 1),
+                "stream_bytes": i * 59000000, "encoded_bytes": i * 18000000,
+                "wire_bytes": i * 18100000, "pages_sent": i * 14000, "pages_zero": i * 9000,
+                "pages_resent": 0, "level": i - 2, "threads": 2, "streams": 1,
+                "round_trip_us": 180, "cpu_us": i * 210000, "demand_requests": 0,
+                "demand_served": 0} for i in range(count)]
+    return {"migration": document, "samples": samples}
+
+
 MOVER = {
     "migration": "m1", "partition": "web", "side": "source", "pid": 4711, "elapsed_ms": 12300,
     "transmit": {"packets": 1200, "bytes": 150400000, "errors": 0},
@@ -127,7 +140,12 @@ MOVER = {
         {"channel": "rpc", "bytes_total": 20000, "bytes_left": 0, "bytes_done": 20000,
          "encoded_bytes": 20000, "unacknowledged": 0}],
     "pages": {"sent": 65536, "zero": 12000, "resent": 345, "unchanged": 40}, "iteration": 2,
-    "links": [{"state": "up", "reconnects": 0}], "cpu_us": 2100000, "stream_hash": None}
+    "links": [{"state": "up", "reconnects": 0, "round_trip_us": 212}], "cpu_us": 2100000,
+    "stream": {"phase": "post-copy", "ram_bytes": 536870912, "degraded": False,
+               "degraded_reason": None},
+    "pipeline": {"threads": 2, "method": "zstd", "level": -1},
+    "demand": {"requests": 12, "served": 11, "mean_us": 640, "p99_us": 2100, "max_us": 2150,
+               "too_late": 1, "overtook": 3, "waiting_bytes": 0}, "stream_hash": None}
 
 PEERS = {"peers": [
     {"name": "b", "address": "192.0.2.12", "control_port": 16520, "data_port": 16521,

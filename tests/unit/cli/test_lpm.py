@@ -16,6 +16,7 @@ import subprocess
 import termios
 import threading
 import time
+from xml.etree import ElementTree
 
 import pytest
 
@@ -138,6 +139,12 @@ SHOWN = {
     "log": (["log"], {"GET /v1/log": [fake_lpmd.LOG]}),
     "log-tail": (["log", "web", "-n", "1"], {"GET /v1/log?partition=web": [fake_lpmd.LOG]}),
     "mover-stats": (["mover", "stats"], {"GET /v1/movers": [{"movers": [fake_lpmd.MOVER]}]}),
+    "report": (["report", "web"], {
+        "GET /v1/migrations?partition=web": [{"migrations": [DONE]}],
+        "GET /v1/migrations/m1/timeline": [fake_lpmd.timeline(DONE)]}),
+    "report-failed": (["report", "web"], {
+        "GET /v1/migrations?partition=web": [{"migrations": [migration("failed", 10)]}],
+        "GET /v1/migrations/m1/timeline": [fake_lpmd.timeline(migration("failed", 10), 0)]}),
     "version": (["version"], {"GET /v1/host": [fake_lpmd.HOST]}),
     "migrate": (["migrate", "web", "--to", "b"], {
         "POST /v1/migrations": [(202, migration("validating"))],
@@ -618,6 +625,53 @@ def test_watch_of_movers_ends_with_them(lpm, lpmd):
     result = lpm("mover", "stats", "web", "--watch")
     assert result.returncode == 0
     assert result.stdout.count("Mover of web") == 1
+
+
+def report_answers(timeline):
+    return {"GET /v1/migrations?partition=web": [{"migrations": [DONE]}],
+            "GET /v1/migrations/m1/timeline": [timeline]}
+
+
+def test_a_report_can_be_drawn(lpm, lpmd, tmp_path):
+    lpmd(report_answers(fake_lpmd.timeline(DONE)))
+    path = tmp_path / "web.svg"
+    assert lpm("report", "web", "--svg", str(path)).stdout == ""
+    drawing = ElementTree.parse(path).getroot()
+    curves = [e for e in drawing if e.tag.endswith("}path") and e.get("fill") == "none"]
+    # Left; stream, link and dirtied; level, threads and streams.
+    assert len(curves) == 7
+    numbers = [float(n) for c in curves for n in re.findall(r"[-0-9.]+", c.get("d"))]
+    assert all(0 <= n <= 900 for n in numbers)
+    texts = [e.text for e in drawing if e.tag.endswith("}text")]
+    assert "copying" in texts and any(t.startswith("web to b: done") for t in texts)
+    assert lpm("report", "web", "--svg", "-").stdout == path.read_text()
+
+
+@pytest.mark.parametrize("samples", [
+    [], [{}], [{"at_us": 5}, {"at_us": 5}], [{"at_us": "x", "memory_left": -7, "level": 1e300}],
+    [{"at_us": -1, "stream_bytes": 9}, {"at_us": 10**18, "stream_bytes": 1}],
+])
+def test_a_strange_time_line_is_drawn_too(samples, lpm, lpmd):
+    strange = DONE | {"partition": "<web>&\x1b[2J", "phases": [{"name": "<b>", "begin_us": 0}]}
+    lpmd(report_answers({"migration": strange, "samples": samples}))
+    result = lpm("report", "web", "--svg", "-")
+    assert result.returncode == 0 and "\x1b" not in result.stdout
+    texts = [e.text for e in ElementTree.fromstring(result.stdout) if e.tag.endswith("}text")]
+    assert any(t.startswith("<web>&") for t in texts)
+
+
+def test_a_drawing_that_cannot_be_written(lpm, lpmd, tmp_path):
+    lpmd(report_answers(fake_lpmd.timeline(DONE)))
+    result = lpm("report", "web", "--svg", str(tmp_path / "no" / "web.svg"))
+    assert result.returncode == 2 and "No such file" in result.stderr
+    assert lpm("report", "web", "--svg", "/dev/full").returncode == 2
+
+
+def test_a_long_time_line_is_shortened_on_a_screen(lpm, lpmd):
+    lpmd(report_answers(fake_lpmd.timeline(DONE, 500)))
+    rows = [line for line in lpm("report", "web").stdout.splitlines() if line.endswith(" 2        1")]
+    assert 20 <= len(rows) <= 42
+    assert rows[-1].split()[0] == "250"
 
 
 def test_a_full_disk_is_no_success(environment, lpmd):

@@ -309,6 +309,32 @@ static void test_log_is_filtered_and_bounded(void **state)
     assert_true(json_is_null(json_object_get(json_array_get(left, 0), "migration")));
 }
 
+static void test_timelines_are_replaced_and_bounded(void **state)
+{
+    struct lpm_journal *journal = ((struct fixture *)*state)->journal;
+    json_auto_t *first = json_pack("[{s:i}]", "at_us", 1);
+    json_auto_t *second = json_pack("[{s:i}, {s:i}]", "at_us", 1, "at_us", 2);
+
+    insert(journal, "m1", "db1");
+    assert_true(lpm_journal_timeline_set(journal, "m1", first, NULL));
+    assert_true(lpm_journal_timeline_set(journal, "m1", second, NULL));
+    json_auto_t *found = lpm_journal_timeline_get(journal, "m1", NULL);
+    assert_true(json_equal(found, second));
+    assert_false(lpm_journal_timeline_set(journal, "of nobody", first, NULL));
+    json_auto_t *none = lpm_journal_timeline_get(journal, "of nobody", NULL);
+    assert_int_equal(json_array_size(none), 0);
+    for (int i = 0; i < LPM_JOURNAL_TIMELINES_KEEP; i++) {
+        g_autofree char *id = g_strdup_printf("later%d", i);
+
+        insert(journal, id, "db1");
+        assert_true(lpm_journal_timeline_set(journal, id, first, NULL));
+    }
+    json_auto_t *gone = lpm_journal_timeline_get(journal, "m1", NULL);
+    assert_int_equal(json_array_size(gone), 0);
+    json_auto_t *oldest_kept = lpm_journal_timeline_get(journal, "later0", NULL);
+    assert_true(json_equal(oldest_kept, first));
+}
+
 static void test_peers(void **state)
 {
     struct lpm_journal *journal = ((struct fixture *)*state)->journal;
@@ -378,6 +404,7 @@ int main(void)
         TEST(test_mode_is_private),
         TEST(test_phases),
         TEST(test_log_is_filtered_and_bounded),
+        TEST(test_timelines_are_replaced_and_bounded),
         TEST(test_peers),
         TEST(test_threads),
     };
