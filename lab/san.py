@@ -101,6 +101,35 @@ def remove_lun(lab, state, number):
     lab.save(state)
 
 
+def rename_for(lab, state, where, number):
+    """From now on one host finds the LUN, the same disk, at a second server's port and under that
+    one's name only, and the others only at the first's; who has logged in stays so. A server of its
+    own, since tgt makes part of a LUN's identity from the target's number. Returns both names as
+    libvirt knows them, with the port before the second."""
+    san = state["san"]
+    lun, port, name = san["luns"][str(number)], san["port"] + 1, san["iqn"] + ".second"
+    san["second"] = host.daemon_in(
+        lab, state, "san", ["tgtd", "-f", "-C", "1", "--iscsi", f"portal={san['address']}:{port}"],
+        os.path.join(lab.var_dir, "san", "second.log"))
+    lab.save(state)
+
+    def admin(*args, check=True):
+        return tgtadm(state, "-C", "1", *args, check=check)
+    proc.wait_until("the second tgtd",
+                    lambda: admin("--mode", "target", "--op", "show", check=False).returncode == 0,
+                    20)
+    unit = ["--mode", "logicalunit", "--tid", TID, "--lun", str(number)]
+    admin("--mode", "target", "--op", "new", "--tid", TID, "-T", name)
+    admin(*unit, "--op", "new", "-b", lun["file"])
+    admin(*unit, "--op", "update", "--params",
+          f"vendor_id=OPENLPM,product_id=LAB,scsi_sn={lun['serial']},scsi_id={lun['id']}")
+    tgtadm(state, "--mode", "target", "--op", "unbind", "--tid", TID, "-I", "ALL")
+    for host_name, entry in state["hosts"].items():
+        ask = admin if host_name == where else lambda *args: tgtadm(state, *args)
+        ask("--mode", "target", "--op", "bind", "--tid", TID, "-I", entry["san_address"])
+    return f"{san['iqn']}/{number}", f"//{san['address']}:{port}/{name}/{number}"
+
+
 def begin_impostor(lab, state, where, number):
     """On one host, another disk behind the name of a LUN: a second storage server that answers
     there, and only there, at the SAN's address. Returns the path of the file behind it."""

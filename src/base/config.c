@@ -88,6 +88,23 @@ static const struct key *find_key(const char *group, const char *name)
     return NULL;
 }
 
+/* Groups whose keys are an administrator's own words. */
+static GHashTable *roles_of(LpmConfig *config, const char *group)
+{
+    if (strcmp(group, "networks") == 0)
+        return config->networks;
+    return strcmp(group, "storage") == 0 ? config->storage : NULL;
+}
+
+static gboolean set_role(GHashTable *roles, const char *group, const char *name, const char *text,
+                         const char *where, GError **error)
+{
+    if (!*text)
+        return lpm_fail(error, LPM_E_CONFIG, "%s: [%s] %s is empty", where, group, name);
+    g_hash_table_insert(roles, g_strdup(name), g_strdup(text));
+    return TRUE;
+}
+
 static gboolean load_file(LpmConfig *config, const char *path, GError **error)
 {
     g_autoptr(GKeyFile) file = g_key_file_new();
@@ -101,7 +118,13 @@ static gboolean load_file(LpmConfig *config, const char *path, GError **error)
         for (char **name = names; names && *name; name++) {
             const struct key *key = find_key(*group, *name);
             g_autofree char *text = g_key_file_get_string(file, *group, *name, NULL);
+            GHashTable *roles = roles_of(config, *group);
 
+            if (roles && text) {
+                if (!set_role(roles, *group, *name, text, path, error))
+                    return FALSE;
+                continue;
+            }
             if (!key || !text)
                 return lpm_fail(error, LPM_E_CONFIG, "%s: [%s] has no key '%s'", path, *group,
                                 *name);
@@ -162,6 +185,8 @@ LpmConfig *lpm_config_load(const char *path, GError **error)
     g_autoptr(LpmConfig) config = g_new0(LpmConfig, 1);
     gboolean exists = g_file_test(path, G_FILE_TEST_EXISTS);
 
+    config->networks = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    config->storage = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     for (gsize i = 0; i < G_N_ELEMENTS(keys); i++) {
         if (!set_key(config, &keys[i], keys[i].text, "default", error))
             return NULL;
@@ -183,5 +208,7 @@ void lpm_config_free(LpmConfig *config)
         if (keys[i].kind == STRING)
             g_free(*(char **)(void *)((char *)config + keys[i].offset));
     }
+    g_clear_pointer(&config->networks, g_hash_table_unref);
+    g_clear_pointer(&config->storage, g_hash_table_unref);
     g_free(config);
 }

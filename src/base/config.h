@@ -44,6 +44,8 @@ typedef struct lpm_config {
     char *post_copy;        /* never, auto or now, when the command says nothing */
     guint post_copy_rounds; /* after so many rounds `auto` goes over whatever they bring; 10 */
     guint link_timeout_s;   /* a pre-copy whose link is gone that long is given up; 300 */
+    /* [networks], [storage]: what a role is called on this host, name -> text; any keys */
+    GHashTable *networks, *storage;
 } LpmConfig;
 
 /* Loads `path` and its conf.d; a missing file at the default path is an empty one. NULL on error

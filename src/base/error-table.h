@@ -192,6 +192,13 @@ LPM_E(6100, AGENT_SILENT, WARNING, 409, "The guest agent does not answer",
 LPM_E(6110, PATHS_LOST, ERROR, 409,
       "A disk has fewer usable paths on the target than on the source",
       "Repair the paths on the target, or accept the loss of redundancy with --force", "HSCLA340")
+LPM_E(6111, MAP_WRONG, ERROR, 409,
+      "A name was mapped that the partition does not have, or to one that "
+      "cannot be",
+      "'lpm show' lists disks and MAC addresses; see --map in lpm(1)", "")
+LPM_E(6112, MAP_AMBIGUOUS, ERROR, 409,
+      "The roles of a network or storage name different ones on the target",
+      "Say which is meant with --map, or correct [networks] and [storage] in lpmd.conf", "")
 LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
       "The partition would be suspended for longer than was asked for",
       "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "

@@ -18,6 +18,15 @@ const char *cli_option(const struct cli *cli, const char *name)
     return g_hash_table_lookup(cli->values, name);
 }
 
+const char *cli_option_nth(const struct cli *cli, const char *name, guint n)
+{
+    for (guint i = 0; i + 1 < cli->given->len; i += 2) {
+        if (strcmp(cli->given->pdata[i], name) == 0 && n-- == 0)
+            return cli->given->pdata[i + 1];
+    }
+    return NULL;
+}
+
 gboolean cli_flag(const struct cli *cli, const char *name)
 {
     return g_hash_table_contains(cli->values, name);

@@ -50,6 +50,7 @@ struct cli_option {
     const char *help;
     gboolean required;
     enum cli_words words; /* of the argument */
+    gboolean repeats;     /* may be given several times: cli_option_nth */
 };
 
 struct cli_example {
@@ -72,7 +73,8 @@ struct cli_command {
 /* One call of the program. Owned by main(). */
 struct cli {
     const struct cli_command *command;
-    GHashTable *values;   /* option name -> its text, "" for flags */
+    GHashTable *values;   /* option name -> its text, "" for flags; the last of several */
+    GPtrArray *given;     /* name and text of each option that repeats, in order; not owned */
     GPtrArray *arguments; /* of char *, not owned */
     gboolean json, quiet;
     char *remedy;      /* replaces the catalogue's remedy of the error returned, if set */
@@ -102,6 +104,8 @@ const char *cli_argument(const struct cli *cli, guint n);
 
 /* The text of an option of the command's own table or the common ones, or NULL if not given. */
 const char *cli_option(const struct cli *cli, const char *name);
+/* The n-th text of an option that repeats, or NULL. */
+const char *cli_option_nth(const struct cli *cli, const char *name, guint n);
 gboolean cli_flag(const struct cli *cli, const char *name);
 
 /* The connection to lpmd, which lives as long as `cli`; NULL if it cannot be set up. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 #include "cli/commands.h"
+#include "cli/map.h"
 #include "cli/migrate-limits.h"
 #include "cli/migration.h"
 #include "cli/text.h"
@@ -19,7 +20,7 @@ static json_t *make_body(struct cli *cli, GError **error)
         cli_usage(cli, error, "--to is empty; name a host of 'lpm host list'");
     else if (!body)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
-    else if (limits_add(cli, body, error)) {
+    else if (limits_add(cli, body, error) && map_add(cli, body, error)) {
         if (cli_flag(cli, "force"))
             json_object_set_new(body, "force", json_true());
         return body;
@@ -145,6 +146,7 @@ const struct cli_command cmd_migrate = {
              .required = TRUE,
              .words = CLI_WORDS_HOSTS},
             LIMITS_OPTIONS,
+            CLI_MAP_OPTIONS,
             {.name = "force",
              .help =
                  "accept a loss of redundancy, such as fewer paths to a disk, and nothing else"},
@@ -159,6 +161,9 @@ const struct cli_command cmd_migrate = {
              "lpm migrate web --to b --json | jq .report.suspended_us"},
             {"a guest that writes faster than the link carries",
              "lpm migrate web --to b --post-copy auto"},
+            {"a disk and a network with other names there",
+             "lpm migrate web --to b --map disk:vda=/dev/mapper/san-7 --map "
+             "net:52:54:00:12:34:56=br7"},
             {"start, and look later", "lpm migrate web --to b --no-wait; lpm status web"},
             {.line = NULL},
         },

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "cli/commands.h"
 #include "cli/forecast.h"
+#include "cli/map.h"
 #include "cli/report.h"
 #include "cli/table.h"
 #include "cli/terminal.h"
@@ -60,25 +61,6 @@ static void print_check(const struct cli *cli, const json_t *check)
         print_finding(cli, finding);
 }
 
-static void print_adapters(const struct cli *cli, const json_t *adapters)
-{
-    static const char *const header[] = {"ADAPTER", "KIND", "ON THE SOURCE", "ON THE TARGET", NULL};
-    g_autoptr(CliTable) table = cli_table_new(header);
-    json_t *adapter;
-    size_t i;
-
-    if (!json_array_size(adapters))
-        return;
-    json_array_foreach (adapters, i, adapter) {
-        cli_table_add(table, field_text(adapter, "adapter"));
-        cli_table_add(table, field_text(adapter, "kind"));
-        cli_table_add(table, field_text(adapter, "source"));
-        cli_table_add(table, field_text(adapter, "target"));
-    }
-    fputc('\n', cli->out);
-    cli_table_print(table, cli->out);
-}
-
 static void print_verdict(const struct cli *cli, const json_t *report)
 {
     g_autofree char *partition = field_text(report, "partition");
@@ -107,7 +89,7 @@ static void print_report(const struct cli *cli, const json_t *report)
     fprintf(cli->out, "Partition %s, from %s to %s\n\n", partition, source, target);
     json_array_foreach (json_object_get(report, "checks"), i, check)
         print_check(cli, check);
-    print_adapters(cli, json_object_get(report, "adapters"));
+    map_print(cli, json_object_get(report, "adapters"));
     forecast_print(cli->out, json_object_get(report, "forecast"));
     print_verdict(cli, report);
 }
@@ -175,6 +157,15 @@ static enum cli_exit run(struct cli *cli, GError **error)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
         return CLI_USAGE;
     }
+    if (!map_add(cli, body, error)) {
+        json_decref(body);
+        return CLI_USAGE;
+    }
+    if (!to && json_object_get(body, "map")) {
+        json_decref(body);
+        cli_usage(cli, error, "a map is of one host's names: name that host with --to");
+        return CLI_USAGE;
+    }
     answer = cli_call(cli, "POST", "/v1/validations", body, error);
     if (!answer)
         return CLI_INTERNAL;
@@ -216,12 +207,15 @@ const struct cli_command cmd_validate = {
             {.name = "all-hosts", .help = "ask every paired host, and rank them"},
             {.name = "no-forecast",
              .help = "neither sample link and dirty rate nor tell what the migration would take"},
+            CLI_MAP_OPTIONS,
             {.name = "force", .help = "judge as 'lpm migrate --force' would"},
             {.name = NULL},
         },
     .examples =
         (const struct cli_example[]){
             {"may web move to beta?", "lpm validate web --to beta"},
+            {"the target has other names",
+             "lpm validate web --to beta --map net:52:54:00:12:34:56=br7"},
             {"where to?", "lpm validate web --all-hosts"},
             {"only the errors, for a script",
              "lpm validate web --to beta --json | jq -r '.checks[].findings[].cause'"},

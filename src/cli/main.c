@@ -61,6 +61,7 @@ int main(int argc, char **argv)
     const char *socket = g_getenv("LPM_SOCKET");
     struct cli cli = {
         .values = g_hash_table_new(g_str_hash, g_str_equal),
+        .given = g_ptr_array_new(),
         .arguments = g_ptr_array_new(),
         .socket = socket && *socket ? socket : CLIENT_DEFAULT_SOCKET,
         .out = stdout,
@@ -74,6 +75,7 @@ int main(int argc, char **argv)
     if (cli.client)
         client_free(cli.client);
     g_hash_table_unref(cli.values);
+    g_ptr_array_unref(cli.given);
     g_ptr_array_unref(cli.arguments);
     g_free(cli.remedy);
     curl_global_cleanup();

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/failure.h"
+#include "cli/map.h"
 #include "cli/report.h"
 #include "cli/text.h"
 
@@ -129,6 +130,9 @@ enum cli_exit migration_conclude(struct cli *cli, const json_t *migration)
     }
     if (json_is_object(report) && !cli->quiet)
         report_print(cli->out, report);
+    if (json_is_object(report) && !cli->quiet &&
+        map_changes(json_object_get(migration, "adapters")))
+        map_print(cli, json_object_get(migration, "adapters"));
     fflush(cli->out);
     if (print_findings(cli, migration))
         return code;

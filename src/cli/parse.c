@@ -82,7 +82,10 @@ static gboolean take_option(struct cli *cli, struct words *words, const char *wo
     else if (equals)
         return cli_usage(cli, error, "--%s takes no value, yet '%s' was given", option->name,
                          equals + 1);
-    if (g_hash_table_contains(cli->values, option->name))
+    if (option->repeats) {
+        g_ptr_array_add(cli->given, (gpointer)option->name);
+        g_ptr_array_add(cli->given, (gpointer)value);
+    } else if (g_hash_table_contains(cli->values, option->name))
         return cli_usage(cli, error, "--%s is given twice", option->name);
     g_hash_table_insert(cli->values, (gpointer)option->name, (gpointer)value);
     return TRUE;

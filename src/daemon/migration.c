@@ -102,6 +102,8 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_pointer(&migration->findings, json_decref);
     g_clear_pointer(&migration->forecast, json_decref);
     g_free(migration->objection);
+    g_clear_pointer(&migration->adapters, json_decref);
+    g_clear_pointer(&migration->map, json_decref);
     g_clear_pointer(&migration->target_stats, json_decref);
     g_clear_pointer(&migration->source_stats, json_decref);
     g_clear_pointer(&migration->manifest, json_decref);
@@ -333,9 +335,9 @@ static json_t *phases_json(struct lpm_daemon *daemon, const char *id)
 }
 
 /* A new reference. */
-static json_t *findings_or_none(json_t *findings)
+static json_t *array_or_none(json_t *array)
 {
-    return json_is_array(findings) ? json_incref(findings) : json_array();
+    return json_is_array(array) ? json_incref(array) : json_array();
 }
 
 json_t *lpm_migration_to_json(LpmMigration *migration)
@@ -345,15 +347,16 @@ json_t *lpm_migration_to_json(LpmMigration *migration)
     json_t *failure =
         migration->failure ? lpm_error_to_json(migration->failure, NULL) : json_null();
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O, s:o}", "id",
-                     migration->id, "partition", migration->partition, "uuid", migration->uuid,
-                     "role", lpm_side_name(migration->side), "peer", migration->peer, "state",
-                     lpm_state_name(migration->state), "shown",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O, s:o, s:o}",
+                     "id", migration->id, "partition", migration->partition, "uuid",
+                     migration->uuid, "role", lpm_side_name(migration->side), "peer",
+                     migration->peer, "state", lpm_state_name(migration->state), "shown",
                      lpm_state_shown_of(migration->state, migration->inactive), "started_ms",
                      (json_int_t)migration->started_ms, "ended_ms", json_null(), "phases", phases,
                      "progress", progress_json(migration), "error", failure, "report",
                      migration->report ? migration->report : json_null(), "findings",
-                     findings_or_none(migration->findings));
+                     array_or_none(migration->findings), "adapters",
+                     array_or_none(migration->adapters));
 }
 
 json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationRow *row)
@@ -364,13 +367,14 @@ json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationR
     lpm_state_from_name(row->state, &state);
     none.state = state;
     none.percent = state == LPM_STATE_DONE ? 100.0 : 0.0;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:O, s:O, s:o}", "id",
-                     row->id, "partition", row->partition, "uuid", row->uuid, "role", row->role,
-                     "peer", row->peer, "state", row->state, "shown", lpm_state_shown(state),
-                     "started_ms", (json_int_t)row->started_ms, "ended_ms",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:O, s:O, s:o, s:o}",
+                     "id", row->id, "partition", row->partition, "uuid", row->uuid, "role",
+                     row->role, "peer", row->peer, "state", row->state, "shown",
+                     lpm_state_shown(state), "started_ms", (json_int_t)row->started_ms, "ended_ms",
                      row->ended_ms ? json_integer((json_int_t)row->ended_ms) : json_null(),
                      "phases", phases_json(daemon, row->id), "progress", progress_json(&none),
                      "error", row->error ? row->error : json_null(), "report",
                      row->report ? row->report : json_null(), "findings",
-                     findings_or_none(json_object_get(row->doc, "findings")));
+                     array_or_none(json_object_get(row->doc, "findings")), "adapters",
+                     array_or_none(json_object_get(row->doc, "adapters")));
 }

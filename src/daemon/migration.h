@@ -86,6 +86,7 @@ typedef struct lpm_migration {
     gboolean inactive;  /* powered off: inactive.h */
     gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
     gboolean force;     /* source: accepts a loss of redundancy */
+    json_t *map;        /* source: names that an operator gave (validate/mapping.h), or NULL */
     gboolean recovered; /* found in the journal at start */
     LpmTimeline *timeline;
 
@@ -131,6 +132,7 @@ typedef struct lpm_migration {
     struct lpm_job job;
     double percent;
     GError *failure;
+    json_t *adapters; /* source: the virtual adapter map of its validation; NULL: none yet */
     json_t *findings; /* source: of its validation, errors first; NULL: none yet */
     json_t *report;   /* source, at the end */
     /* source: the forecast, and with a limit of its own what speaks against it (NULL: nothing) */
@@ -265,6 +267,7 @@ struct lpm_source_options {
     guint max_suspend_ms; /* 0: likewise */
     enum lpm_post_copy post_copy;
     gboolean force; /* accepts a loss of redundancy */
+    json_t *map;    /* borrowed: names on the target (validate/mapping.h), or NULL */
 };
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
                                const struct lpm_source_options *options, GError **error);

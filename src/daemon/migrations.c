@@ -72,6 +72,9 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     migration->marks = json_incref(json_object_get(row->doc, "marks"));
     migration->reserved = migration->side == LPM_SIDE_TARGET && !migration->inactive;
     migration->findings = json_incref(json_object_get(row->doc, "findings"));
+    migration->adapters = json_incref(json_object_get(row->doc, "adapters"));
+    migration->map = json_incref(json_object_get(row->doc, "map"));
+    migration->force = json_is_true(json_object_get(row->doc, "force"));
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);

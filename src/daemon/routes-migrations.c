@@ -64,7 +64,8 @@ static json_t *start(struct lpm_request *request, GError **error)
     struct lpm_source_options options = {.bandwidth = (guint64)bandwidth,
                                          .max_suspend_ms = (guint)suspend,
                                          .force =
-                                             json_is_true(json_object_get(request->body, "force"))};
+                                             json_is_true(json_object_get(request->body, "force")),
+                                         .map = json_object_get(request->body, "map")};
 
     if (bandwidth < 0 || suspend < 0 || suspend > 2000000) {
         lpm_fail(error, LPM_E_BAD_REQUEST,
@@ -344,7 +345,8 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/partitions", LPM_SCOPE_LOCAL, NULL, NULL, list_partitions},
         {"GET", "/v1/partitions/{name}", LPM_SCOPE_LOCAL, NULL, NULL, show_partition},
         {"POST", "/v1/migrations", LPM_SCOPE_LOCAL,
-         "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? force:b?", NULL, start},
+         "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? force:b? map:o?", NULL,
+         start},
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
         {"GET", "/v1/migrations/{id}/timeline", LPM_SCOPE_LOCAL, NULL, NULL, timeline},

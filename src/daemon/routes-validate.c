@@ -128,11 +128,16 @@ static json_t *validate(struct lpm_request *request, GError **error)
     struct lpm_forecast_query forecast = {0};
     const struct lpm_validate_options options = {
         .force = json_is_true(json_object_get(request->body, "force")),
+        .map = json_object_get(request->body, "map"),
         .forecast = json_is_false(json_object_get(request->body, "forecast")) ? NULL : &forecast};
     json_t *reports;
 
     if (!read_limits(request, &forecast, error))
         return NULL;
+    if (options.map && !to) {
+        lpm_fail(error, LPM_E_BAD_REQUEST, "a map is of one host's names: name that host");
+        return NULL;
+    }
     if (to) {
         json_t *report = lpm_validate(request->daemon, partition, to, &options, error);
         reports = report ? json_pack("[o]", report) : NULL;
@@ -151,7 +156,8 @@ const struct lpm_route lpm_routes_validate[] = {
     {.method = "POST",
      .path = "/v1/validations",
      .scope = LPM_SCOPE_LOCAL,
-     .body = "partition:s to:s? force:b? forecast:b? bandwidth:i? max_suspend_ms:i? post_copy:s?",
+     .body = "partition:s to:s? force:b? map:o? forecast:b? bandwidth:i? max_suspend_ms:i? "
+             "post_copy:s?",
      .handler = validate},
     {.method = "POST",
      .path = "/v1/peer/validate",

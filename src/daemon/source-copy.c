@@ -22,6 +22,7 @@ static gpointer call_libvirt(gpointer user)
                                               .persistent = migration->persistent,
                                               .post_copy =
                                                   migration->post_copy != LPM_POST_COPY_NEVER,
+                                              .adapters = migration->adapters,
                                               .resume = migration->resume_call};
     GError *error = NULL;
 

@@ -9,6 +9,7 @@
 #include "daemon/peer-client.h"
 #include "daemon/report.h"
 #include "daemon/source-internal.h"
+#include "host/mapping.h"
 
 #include <string.h>
 
@@ -125,11 +126,15 @@ static gboolean prepare(LpmMigration *migration, GError **error)
     if (migration->autostart &&
         !lpm_host_set_autostart(migration->daemon->host, migration->uuid, FALSE, error))
         return FALSE;
-    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:i, s:O}", "id", migration->id,
-                             "partition", migration->partition, "uuid", migration->uuid,
-                             "definition", definition->xml, "autostart", migration->autostart,
-                             "memory_bytes", (json_int_t)migration->memory_bytes, "vcpus",
-                             (int)migration->vcpus, "files", migration->manifest);
+    /* With the target's names; the bundle here keeps it as it was, for the way back. */
+    g_autofree char *mapped = lpm_map_description(definition->xml, migration->adapters, error);
+    if (!mapped)
+        return FALSE;
+    json_t *body =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:i, s:O}", "id", migration->id, "partition",
+                  migration->partition, "uuid", migration->uuid, "definition", mapped, "autostart",
+                  migration->autostart, "memory_bytes", (json_int_t)migration->memory_bytes,
+                  "vcpus", (int)migration->vcpus, "files", migration->manifest);
     if (!body)
         return lpm_fail(error, LPM_E_DEFINITION_FILES, "the definition of '%s' is not UTF-8",
                         migration->partition);

@@ -86,8 +86,13 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
         lpm_post_copy_name(migration->post_copy), "autostart", migration->autostart, "memory_bytes",
         (json_int_t)migration->memory_bytes, "pid", (int)migration->qemu_pid, "start_time",
         (json_int_t)migration->qemu_start_time);
+    json_object_set_new(doc, "force", json_boolean(migration->force));
+    if (migration->map)
+        json_object_set(doc, "map", migration->map);
     if (migration->findings)
         json_object_set(doc, "findings", migration->findings);
+    if (migration->adapters)
+        json_object_set(doc, "adapters", migration->adapters);
     if (migration->inactive)
         json_object_set_new(doc, "inactive", json_true());
     if (migration->manifest)

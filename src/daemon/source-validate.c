@@ -31,8 +31,9 @@ static void log_findings(LpmMigration *migration, const json_t *findings)
     }
 }
 
-/* In memory and, for when it has ended, in the journal. */
-static gboolean keep_findings(LpmMigration *migration, const json_t *report, GError **error)
+/* With the adapter map, which the call of libvirt uses: in memory, and in the journal for when it
+ * has ended. */
+static gboolean keep_results(LpmMigration *migration, const json_t *report, GError **error)
 {
     json_t *findings = lpm_validate_findings(report);
 
@@ -40,9 +41,9 @@ static gboolean keep_findings(LpmMigration *migration, const json_t *report, GEr
     g_mutex_lock(&migration->lock);
     g_clear_pointer(&migration->findings, json_decref);
     migration->findings = findings;
+    g_clear_pointer(&migration->adapters, json_decref);
+    migration->adapters = json_incref(json_object_get(report, "adapters"));
     g_mutex_unlock(&migration->lock);
-    if (!json_array_size(findings))
-        return TRUE;
     json_t *doc = lpm_source_parameters(migration);
     gboolean ok = lpm_journal_migration_doc(migration->daemon->journal, migration->id, doc, error);
     json_decref(doc);
@@ -54,6 +55,7 @@ gboolean lpm_source_prove(LpmMigration *migration, GError **error)
     const struct lpm_validate_options options = {
         .for_migration = TRUE,
         .force = migration->force,
+        .map = migration->map,
         .sample_link = !lpm_forecast_knows_link(migration->daemon, migration->peer)};
     json_t *report =
         lpm_validate(migration->daemon, migration->uuid, migration->peer, &options, error);
@@ -61,7 +63,7 @@ gboolean lpm_source_prove(LpmMigration *migration, GError **error)
     lpm_source_forecast_link(migration, lpm_validate_link_rate(report));
     if (!report)
         return FALSE;
-    gboolean ok = keep_findings(migration, report, error) && lpm_validate_passed(report, error);
+    gboolean ok = keep_results(migration, report, error) && lpm_validate_passed(report, error);
     json_decref(report);
     return ok;
 }

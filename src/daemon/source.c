@@ -118,6 +118,7 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
     migration->limit_asked = options->max_suspend_ms != 0;
     migration->post_copy = options->post_copy;
     migration->force = options->force;
+    migration->map = json_incref(options->map);
 }
 
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,

@@ -74,6 +74,7 @@ struct lpm_migrate_params {
     guint64 bandwidth;       /* bytes/s, 0: unlimited; rounded up to MiB/s, libvirt's unit */
     gboolean persistent;     /* keep a definition on the target, drop the source's */
     gboolean post_copy;      /* lpm_host_start_post_copy may follow; see lpm_host_migrate */
+    const json_t *adapters;  /* names on the target (mapping.h); NULL or the same: none changes */
     gboolean resume;         /* goes on with a post-copy that failed (POST_COPY_FAILED) */
 };
 

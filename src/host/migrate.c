@@ -4,8 +4,10 @@
 #include "host/host-internal.h"
 
 #include "base/error.h"
+#include "host/mapping.h"
 
 #include <libvirt/virterror.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MIB (1024 * 1024ULL)
@@ -29,6 +31,39 @@ static gboolean fill_params(const struct lpm_migrate_params *params, virTypedPar
                                 (params->bandwidth + MIB - 1) / MIB) < 0)
         return lpm_host_fail(error, "preparing the migrate call");
     return TRUE;
+}
+
+/* The description of what runs, and of what is defined, with the target's names. libvirt takes the
+ * source's own definition for the target if it is not given another one beside. */
+static gboolean add_description(virDomainPtr domain, const json_t *adapters, gboolean persistent,
+                                virTypedParameterPtr *list, int *count, GError **error)
+{
+    const unsigned int flags = VIR_DOMAIN_XML_MIGRATABLE | VIR_DOMAIN_XML_SECURE;
+    char *text = virDomainGetXMLDesc(domain, flags | (persistent ? VIR_DOMAIN_XML_INACTIVE : 0));
+    int limit = *count;
+
+    if (!text)
+        return lpm_host_fail(error, "describing the partition for the target");
+    g_autofree char *mapped = lpm_map_description(text, adapters, error);
+    free(text);
+    if (!mapped)
+        return FALSE;
+    if (virTypedParamsAddString(
+            list, count, &limit,
+            persistent ? VIR_MIGRATE_PARAM_PERSIST_XML : VIR_MIGRATE_PARAM_DEST_XML, mapped) < 0)
+        return lpm_host_fail(error, "preparing the migrate call");
+    return TRUE;
+}
+
+static gboolean add_mapping(virDomainPtr domain, const struct lpm_migrate_params *params,
+                            virTypedParameterPtr *list, int *count, GError **error)
+{
+    /* One that is resumed has its descriptions already. */
+    if (!lpm_map_is_needed(params->adapters) || params->resume)
+        return TRUE;
+    return add_description(domain, params->adapters, FALSE, list, count, error) &&
+           (!params->persistent ||
+            add_description(domain, params->adapters, TRUE, list, count, error));
 }
 
 static unsigned int migrate_flags(const struct lpm_migrate_params *params)
@@ -58,7 +93,8 @@ gboolean lpm_host_migrate(struct lpm_host *host, const struct lpm_migrate_params
     domain = virDomainLookupByUUIDString(connection, params->uuid);
     if (!domain)
         return lpm_host_fail(error, "looking the partition up");
-    gboolean ok = fill_params(params, &list, &count, error);
+    gboolean ok = fill_params(params, &list, &count, error) &&
+                  add_mapping(domain, params, &list, &count, error);
     if (ok && virDomainMigrateToURI3(domain, uri, list, (unsigned int)count, flags) < 0)
         ok = lpm_host_fail(error, "libvirt's migration");
     virTypedParamsFree(list, count);

@@ -11,7 +11,8 @@
 
 #include <string.h>
 
-static void add(json_t *files, const char *role, const char *path)
+/* `of`: its path on the source, by which both hosts' are matched. */
+static void add(json_t *files, const char *role, const char *path, const char *of)
 {
     json_t *facts;
 
@@ -23,7 +24,16 @@ static void add(json_t *files, const char *role, const char *path)
         return;
     }
     json_object_set_new(facts, "role", json_string(role));
+    json_object_set_new(facts, "of", json_string(of));
     json_array_append_new(files, facts);
+}
+
+/* What the source calls a disk that is mapped to another path here. */
+static const char *path_there(const json_t *disk)
+{
+    const char *path = lpm_fact(disk, "path_there");
+
+    return *path ? path : lpm_fact(disk, "path");
 }
 
 json_t *lpm_gather_files(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
@@ -33,12 +43,12 @@ json_t *lpm_gather_files(struct lpm_validation *validation, GError **error G_GNU
     size_t i, k;
 
     json_array_foreach (json_object_get(model, "os_files"), i, entry)
-        add(files, lpm_fact(entry, "role"), lpm_fact(entry, "path"));
+        add(files, lpm_fact(entry, "role"), lpm_fact(entry, "path"), lpm_fact(entry, "path"));
     json_array_foreach (json_object_get(model, "disks"), i, entry) {
         if (lpm_fact_true(entry, "readonly") && *lpm_fact(entry, "path"))
-            add(files, lpm_fact(entry, "target"), lpm_fact(entry, "path"));
+            add(files, lpm_fact(entry, "target"), lpm_fact(entry, "path"), path_there(entry));
         json_array_foreach (json_object_get(entry, "backing"), k, layer)
-            add(files, lpm_fact(entry, "target"), lpm_fact(layer, "path"));
+            add(files, lpm_fact(entry, "target"), lpm_fact(layer, "path"), lpm_fact(layer, "path"));
     }
     return json_pack("{s:o}", "files", files);
 }
@@ -56,7 +66,7 @@ static void judge_file(struct lpm_judgement *judgement, const json_t *here, cons
         lpm_find(judgement, LPM_E_FILE_DIFFERS, "%s: %s is no file on %s", role, path,
                  judgement->target_name);
     else if (*lpm_fact(there, "cause"))
-        lpm_find(judgement, LPM_E_FILE_MISSING, "%s: %s on %s: %s", role, path,
+        lpm_find(judgement, LPM_E_FILE_MISSING, "%s: %s on %s: %s", role, lpm_fact(there, "at"),
                  judgement->target_name, lpm_fact(there, "cause"));
     else if (*lpm_fact(here, "cause"))
         lpm_find(judgement, LPM_E_BOOT_FILE_DIFFERS, "%s: %s on %s: %s", role, path,
@@ -77,7 +87,7 @@ static const json_t *same_path(const json_t *files, const char *path)
     size_t i;
 
     json_array_foreach (files, i, file) {
-        if (strcmp(lpm_fact(file, "at"), path) == 0)
+        if (strcmp(lpm_fact(file, "of"), path) == 0)
             return file;
     }
     return NULL;
@@ -90,7 +100,7 @@ void lpm_judge_files(struct lpm_judgement *judgement)
     size_t i;
 
     json_array_foreach (here, i, file)
-        judge_file(judgement, file, same_path(there, lpm_fact(file, "at")));
+        judge_file(judgement, file, same_path(there, lpm_fact(file, "of")));
     if (!json_array_size(here))
         lpm_does_not_apply(judgement);
 }

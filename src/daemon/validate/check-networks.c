@@ -87,6 +87,7 @@ static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
         json_decref(answer);
     }
     json_object_set_new(facts, "mac", json_string(lpm_fact(look->adapter, "mac")));
+    json_object_set_new(facts, "network", json_string(lpm_fact(look->adapter, "network")));
     look->facts = facts;
 }
 
@@ -157,7 +158,7 @@ static void judge_adapter(struct lpm_judgement *judgement, const json_t *adapter
                           const json_t *here, const json_t *there)
 {
     const char *mac = lpm_fact(adapter, "mac"), *local = lpm_fact(here, "local");
-    const char *network = lpm_fact(adapter, "network");
+    const char *network = lpm_fact(there, "network");
     const char *interface = lpm_fact(here, "interface");
 
     local = *local ? local : lpm_fact(there, "local");
@@ -170,7 +171,9 @@ static void judge_adapter(struct lpm_judgement *judgement, const json_t *adapter
     else if (!lpm_fact_true(there, "found"))
         lpm_find(judgement, LPM_E_BRIDGE_MISSING, "%s: %s has no %s '%s'", mac,
                  judgement->target_name, *network ? "libvirt network" : "bridge",
-                 *network ? network : interface);
+                 *network                        ? network
+                 : *lpm_fact(there, "interface") ? lpm_fact(there, "interface")
+                                                 : interface);
     else if (!lpm_fact_true(here, "found"))
         lpm_find(judgement, LPM_E_NETWORK_UNPROVED, "%s: %s has no interface '%s'", mac,
                  judgement->source_name, interface);

@@ -26,8 +26,11 @@
 struct lpm_validation {
     struct lpm_daemon *daemon;
     enum lpm_side side;
-    const char *peer;    /* this host's name of the other */
-    const json_t *model; /* of the partition: host/inspect.h; untrusted on the target */
+    const char *peer; /* this host's name of the other */
+    /* Of the partition: host/inspect.h. On the target a peer's, so untrusted, and with the names
+     * that this host has for its disks and networks (mapping.h). */
+    const json_t *model;
+    const json_t *mapping; /* target: what lpm_mapping_resolve said */
     gboolean for_migration;
     gboolean sample_link;
     gboolean force;                /* source: an operator accepts loss of redundancy */

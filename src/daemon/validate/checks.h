@@ -9,6 +9,8 @@
 /* Of disks or adapters of one partition no more are looked at: the list comes from a peer. */
 #define LPM_DEVICES_MAX 64
 
+json_t *lpm_gather_mapping(struct lpm_validation *validation, GError **error);
+void lpm_judge_mapping(struct lpm_judgement *judgement);
 json_t *lpm_gather_disks(struct lpm_validation *validation, GError **error);
 void lpm_judge_disks(struct lpm_judgement *judgement);
 void lpm_judge_reservations(struct lpm_judgement *judgement);

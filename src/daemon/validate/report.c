@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* From the facts of both sides to a verdict. */
 #include "daemon/validate/check.h"
+#include "daemon/validate/mapping.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -153,32 +154,6 @@ static json_t *judge_reach(const struct lpm_validation *validation, const GError
                      "peer", validation->peer, "target");
 }
 
-/* Which adapter of the target will carry what each of the source's carries (R2.13). */
-static json_t *adapter_map(const json_t *model)
-{
-    json_t *map = json_array();
-    const json_t *entry;
-    size_t i;
-
-    json_array_foreach (json_object_get(model, "disks"), i, entry) {
-        const char *path = lpm_fact(entry, "path"), *name = lpm_fact(entry, "name");
-        const char *where = *path ? path : *name ? name : lpm_fact(entry, "volume");
-
-        json_array_append_new(map, json_pack("{s:s, s:s, s:s, s:s}", "kind", "disk", "adapter",
-                                             lpm_fact(entry, "target"), "source", where, "target",
-                                             where));
-    }
-    json_array_foreach (json_object_get(model, "adapters"), i, entry) {
-        const char *bridge = lpm_fact(entry, "bridge"), *network = lpm_fact(entry, "network");
-        const char *where = *network ? network : *bridge ? bridge : lpm_fact(entry, "device");
-
-        json_array_append_new(map,
-                              json_pack("{s:s, s:s, s:s, s:s}", "kind", "network", "adapter",
-                                        lpm_fact(entry, "mac"), "source", where, "target", where));
-    }
-    return map;
-}
-
 static void count(const json_t *checks, int *errors, int *warnings)
 {
     const json_t *check, *finding;
@@ -212,5 +187,6 @@ json_t *lpm_validation_report(struct lpm_validation *validation, const json_t *s
                      lpm_fact(validation->model, "uuid"), "source",
                      validation->daemon->config->name, "target", validation->peer, "verdict",
                      errors ? "not-possible" : "may-be-possible", "errors", errors, "warnings",
-                     warnings, "checks", checks, "adapters", adapter_map(validation->model));
+                     warnings, "checks", checks, "adapters",
+                     lpm_mapping_table(validation->model, json_object_get(target, "mapping")));
 }

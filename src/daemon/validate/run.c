@@ -6,6 +6,7 @@
 #include "daemon/migration.h"
 #include "daemon/peer-client.h"
 #include "daemon/validate/checks.h"
+#include "daemon/validate/mapping.h"
 #include "daemon/validate/validate.h"
 #include "host/inspect.h"
 
@@ -148,7 +149,8 @@ json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const cha
                                         .sample_link = options->sample_link || options->forecast,
                                         .force = options->force};
 
-    if (!model || !make_secrets(&validation, error)) {
+    if (!model || !lpm_mapping_note(daemon->config, options->map, model, error) ||
+        !make_secrets(&validation, error)) {
         json_decref(model);
         return NULL;
     }
@@ -218,7 +220,6 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
         .daemon = daemon,
         .side = LPM_SIDE_TARGET,
         .peer = peer,
-        .model = json_object_get(body, "model"),
         .for_migration = json_is_true(json_object_get(body, "for_migration")),
         .sample_link = json_is_true(json_object_get(body, "sample_link"))};
 
@@ -234,9 +235,15 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
                  PEER_RUNS_MAX);
         return NULL;
     }
+    json_t *model = json_deep_copy(json_object_get(body, "model"));
+    json_t *mapping = lpm_mapping_resolve(daemon->config, model);
+    validation.model = model;
+    validation.mapping = mapping;
     set_nonce(&validation);
     json_t *facts = lpm_validation_gather(&validation);
     clear(&validation);
+    json_decref(mapping);
+    json_decref(model);
     g_atomic_int_add(&running, -1);
     return json_pack("{s:s, s:i, s:o}", "host", daemon->config->name, "protocol", LPM_API_PROTOCOL,
                      "facts", facts);

@@ -7,6 +7,8 @@ const struct lpm_check lpm_checks[] = {
     {"versions", "Both hosts have versions that go together", "R2.1", TRUE, lpm_gather_versions,
      lpm_judge_versions},
     {"mover", "The movers reach each other", "R2.1", TRUE, lpm_gather_mover, lpm_judge_mover},
+    {"mapping", "What has another name on the target has one there", "R2.13", TRUE,
+     lpm_gather_mapping, lpm_judge_mapping},
     {"disks", "The target sees the same disks", "R2.3", TRUE, lpm_gather_disks, lpm_judge_disks},
     {"reservations", "No disk is reserved for one host", "R2.2", TRUE, NULL,
      lpm_judge_reservations},

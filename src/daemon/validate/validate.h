@@ -13,6 +13,7 @@ struct lpm_validate_options {
     gboolean
         for_migration; /* by the partition's own migration, which is therefore not in its way */
     gboolean force;    /* loss of redundancy, and nothing else, is a warning instead of an error */
+    const json_t *map; /* of names on the target (mapping.h), or NULL: roles of lpmd.conf only */
     gboolean sample_link; /* between the movers, where no other migration is disturbed */
     /* A forecast with these limits (the rest of it is filled in), for which link and dirty rate are
      * sampled; NULL: none. Not for_migration, which makes its own. */
@@ -24,8 +25,8 @@ struct lpm_validate_options {
  * or "not-possible", errors, warnings, took_ms, checks: [{id, title, rule, verdict: "pass",
  * "warning", "error", "not-applicable" or "not-checked", findings: [error], facts: {source,
  * target}}], adapters: [...], forecast: NULL or forecast.h's}. NULL only when there is nothing to
- * report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE here. Blocks for a second or
- * two; any thread. */
+ * report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE, MAP_WRONG here. Blocks for a
+ * second or two; any thread. */
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
                      const struct lpm_validate_options *options, GError **error);
 

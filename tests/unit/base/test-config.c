@@ -161,11 +161,26 @@ static void test_named_file_must_exist(void **state)
     assert_int_equal(lpm_error_number(error), LPM_E_CONFIG);
 }
 
+static void test_roles(void **state)
+{
+    g_autoptr(GError) error = NULL;
+
+    add_file(*state, "90.conf", "[networks]\nproduction=br9\n");
+    g_autoptr(LpmConfig) config = load(
+        *state, "[networks]\nproduction=br0\nbackup=br1\n[storage]\nsan=/dev/mapper/\n", &error);
+    assert_non_null(config);
+    assert_string_equal(g_hash_table_lookup(config->networks, "production"), "br9");
+    assert_string_equal(g_hash_table_lookup(config->networks, "backup"), "br1");
+    assert_string_equal(g_hash_table_lookup(config->storage, "san"), "/dev/mapper/");
+    assert_refused(*state, "[storage]\nsan=\n", "san", "empty");
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_defaults),
+        TEST(test_roles),
         TEST(test_values_are_read),
         TEST(test_conf_d_overrides_in_order),
         TEST(test_errors_name_the_place),

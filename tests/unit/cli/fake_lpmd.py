@@ -212,4 +212,5 @@ def validation(target, errors, warnings):
                        check("power", "R2.10", "The target is on mains", "not-checked"),
                        check("clocks", "R2.12", "The clocks agree",
                              "warning" if warnings else "pass", warned)],
-            "adapters": [{"kind": "disk", "adapter": "vda", "source": "lun1", "target": "lun1"}]}
+            "adapters": [{"kind": "disk", "adapter": "vda", "source": "lun1", "target": "lun7",
+                          "by": "map"}]}

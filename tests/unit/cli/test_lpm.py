@@ -204,6 +204,17 @@ def test_migrate_sends_its_limits_in_bytes_and_milliseconds(lpm, lpmd):
         "partition": "web", "to": "b", "bandwidth": 104857600, "max_suspend_ms": 50})]
 
 
+def test_map_is_one_of_all_options_and_the_file(lpmd, lpm, tmp_path):
+    server = lpmd(SHOWN["migrate"][1])
+    names = tmp_path / "names"
+    names.write_text("# on b\n\n  net:52:54:00:AA:00:01=br7\ndisk:vdb=p/v=w\n")
+    lpm("migrate", "web", "--to", "b", "--map", "disk:vda=/dev/x", "--map-file", str(names),
+        "--map=net:52:54:00:aa:00:02=lab", "--no-wait")
+    assert server.calls[0][2]["map"] == {
+        "disks": {"vda": "/dev/x", "vdb": "p/v=w"},
+        "networks": {"52:54:00:aa:00:01": "br7", "52:54:00:aa:00:02": "lab"}}
+
+
 @pytest.mark.parametrize("name", ["../host", "..", "a b?c#d%2f", "日本", "-x"])
 def test_a_name_cannot_leave_its_place_in_a_path(name, lpm, lpmd):
     server = lpmd({})
@@ -413,6 +424,14 @@ USAGE = [
     (["migrate", "", "--to", "b"], "the PARTITION is empty", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--bandwidth", "fast"], "'fast'", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--bandwidth", "0"], "'0'", "lpm help migrate"),
+    (["migrate", "web", "--to", "b", "--map", "vda=/dev/x"], "'vda=/dev/x'", "lpm help migrate"),
+    (["migrate", "web", "--to", "b", "--map", "disk:=/dev/x"], "'disk:=/dev/x'",
+     "lpm help migrate"),
+    (["validate", "web", "--to", "b", "--map", "net:A=b", "--map", "net:a=c"], "mapped twice",
+     "lpm help validate"),
+    (["validate", "web", "--all-hosts", "--map", "net:A=b"], "--to", "lpm help validate"),
+    (["migrate", "web", "--to", "b", "--map-file", "/nonexistent"], "/nonexistent",
+     "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--max-suspend", "0"], "'0'", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--max-suspend", "1s"], "'1s'", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--no-wait=yes"], "takes no value", "lpm help migrate"),
@@ -756,7 +775,8 @@ def test_completion(lpmd, environment, tmp_path):
     assert complete("lpm migrate ", environment, tmp_path) == [
         "\\$\\(touch\\ pwned\\)", "a\\ b", "web"]
     assert complete("lpm migrate web --to b", environment, tmp_path) == ["b", "bb"]
-    assert complete("lpm migrate web --to b --m", environment, tmp_path) == ["--max-suspend"]
+    assert complete("lpm migrate web --to b --ma", environment, tmp_path) == [
+        "--map", "--map-file", "--max-suspend"]
     assert complete("lpm migrate --to b ", environment, tmp_path) == [
         "\\$\\(touch\\ pwned\\)", "a\\ b", "web"]
     assert complete("lpm migrate web ", environment, tmp_path) == []
