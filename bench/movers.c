@@ -24,7 +24,7 @@
 static struct options {
     char *content, *compression;
     int level, mib, zeros, repeat, threads;
-    int64_t backlog;
+    int64_t backlog, bandwidth;
 } options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .backlog = 0};
 
 /* One direction of bytes through the movers; the reader only counts. */
@@ -174,6 +174,8 @@ int main(int argc, char **argv)
         {"level", 0, 0, G_OPTION_ARG_INT, &options.level, "its level", "N"},
         {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
          "that encode, and that decode; 0: one for each processor", "N"},
+        {"bandwidth", 0, 0, G_OPTION_ARG_INT64, &options.bandwidth,
+         "most bytes per second on the wire", "BYTES"},
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &options.backlog, "window, 0: the default", "BYTES"},
         {"repeat", 0, 0, G_OPTION_ARG_INT, &options.repeat, "times", "N"},
         G_OPTION_ENTRY_NULL};
@@ -186,6 +188,7 @@ int main(int argc, char **argv)
         return 2;
     }
     pair_threads = (guint)options.threads;
+    pair_bandwidth = (guint64)options.bandwidth;
     if (!options.compression)
         options.compression = g_strdup("zstd");
     if (geteuid() != 0) {

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "base/config.h"
 
+#include "base/cpu-list.h"
 #include "base/error.h"
 #include "lpm-version.h"
 
@@ -37,8 +38,11 @@ static const struct key {
     {"network", "data_port", UINT, AT(data_port), "16521", 1, 65535},
     {"mover", "path", STRING, AT(mover_path), LPM_MOVER_PATH, 0, 0},
     {"mover", "user", STRING, AT(mover_user), "lpm-mover", 0, 0},
-    {"mover", "compression", STRING, AT(compression), "zstd", 0, 0},
+    {"mover", "compression", STRING, AT(compression), "auto", 0, 0},
     {"mover", "compression_level", INT, AT(compression_level), "-1", -7, 19},
+    {"mover", "threads", UINT, AT(threads), "0", 0, 32},
+    {"mover", "nice", UINT, AT(nice), "5", 0, 19},
+    {"mover", "cpus", STRING, AT(cpus), "", 0, 0},
     {"mover", "backlog_bytes", BYTES, AT(backlog_bytes), "4194304", 262144, 1073741824},
     {"mover", "bandwidth", BYTES, AT(bandwidth), "0", 0, G_MAXINT64},
     {"migration", "max_migrations", UINT, AT(max_migrations), "8", 1, 64},
@@ -173,10 +177,16 @@ static gboolean check_values(LpmConfig *config, GError **error)
         g_free(config->name);
         config->name = g_strdup(host);
     }
-    if (strcmp(config->compression, "zstd") && strcmp(config->compression, "lz4") &&
-        strcmp(config->compression, "none"))
-        return lpm_fail(error, LPM_E_CONFIG, "[mover] compression = '%s' is not zstd, lz4 or none",
+    static const char *const methods[] = {"auto", "zstd", "lz4", "none", NULL};
+    cpu_set_t cpus;
+
+    if (!g_strv_contains(methods, config->compression))
+        return lpm_fail(error, LPM_E_CONFIG,
+                        "[mover] compression = '%s' is not auto, zstd, lz4 or none",
                         config->compression);
+    if (*config->cpus && !lpm_cpu_list_parse(config->cpus, &cpus))
+        return lpm_fail(error, LPM_E_CONFIG,
+                        "[mover] cpus = '%s' is no list of processors such as 0-3,8", config->cpus);
     return TRUE;
 }
 

@@ -31,10 +31,13 @@ typedef struct lpm_config {
     /* [mover] */
     char *mover_path;       /* libexecdir/lpm/lpm-mover, where it was installed */
     char *mover_user;       /* lpm-mover; falls back to nobody with a warning */
-    char *compression;      /* zstd | lz4 | none */
+    char *compression;      /* auto | zstd | lz4 | none */
     gint compression_level; /* of zstd, -7..19 */
+    guint threads;          /* of a mover that compress or decompress; 0: one per processor */
+    guint nice;             /* of the mover's processes, 0..19 */
+    char *cpus;             /* processors that movers may use, "0-3,8"; "": all */
     guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
-    guint64 bandwidth;      /* bytes/s given to QEMU when the command names none; 0: unlimited */
+    guint64 bandwidth;      /* bytes/s on the wire when the command names none; 0: unlimited */
     /* [migration] */
     guint max_migrations;   /* active at once, as source or target; 8 */
     guint max_outgoing;     /* active at once as source; 4 (the models' figure) */

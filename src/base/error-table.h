@@ -87,6 +87,8 @@ LPM_E(4006, SESSION_UNKNOWN, ERROR, 404, "There is no such mover session",
       "List them with 'lpm mover stats'", "")
 LPM_E(4007, STREAM, ERROR, 502, "The stream of the hypervisor is not understood",
       "Report it with the versions of QEMU on both hosts", "")
+LPM_E(4008, NOT_OF_THIS_SIDE, ERROR, 409, "The mover of this side has no such setting",
+      "Set the bandwidth on the migration's source", "")
 LPM_E(4010, RETAINED, ERROR, 500, "A retained image cannot be used",
       "Drop it with 'lpm retain drop', then migrate again; if it recurs check the disk", "")
 LPM_E(4011, NOT_RETAINED, ERROR, 404, "There is no retained image of this partition",

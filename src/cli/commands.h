@@ -16,6 +16,7 @@ extern const struct cli_command cmd_host_unpair;
 extern const struct cli_command cmd_list;
 extern const struct cli_command cmd_log;
 extern const struct cli_command cmd_migrate;
+extern const struct cli_command cmd_mover_set;
 extern const struct cli_command cmd_mover_stats;
 extern const struct cli_command cmd_report;
 extern const struct cli_command cmd_show;

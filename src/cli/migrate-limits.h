@@ -13,8 +13,8 @@ gboolean limits_add(struct cli *cli, json_t *body, GError **error);
 #define LIMITS_OPTIONS                                                                             \
     {.name = "bandwidth",                                                                          \
      .argument = "RATE",                                                                           \
-     .help = "at most so many bytes per second; K, M, G and T are powers of 1024. Otherwise what " \
-             "lpmd.conf says"},                                                                    \
+     .help = "at most so many bytes per second on the wire; K, M, G and T are powers of 1024. "    \
+             "Otherwise what lpmd.conf says; 'lpm mover set' changes it"},                         \
         {.name = "max-suspend",                                                                    \
          .argument = "MS",                                                                         \
          .help = "suspend for at most so many milliseconds, the hand-over included; refused when " \

@@ -86,7 +86,7 @@ static double rate_of(const struct lpm_forecast_input *input, int which, double 
     if (link > 0)
         rate = MIN(rate, link * ratio * (which == WORST ? 0.8 : which == BEST ? 1.2 : 1));
     if (input->bandwidth)
-        rate = MIN(rate, (double)input->bandwidth);
+        rate = MIN(rate, (double)input->bandwidth * ratio);
     return MAX(rate, 1);
 }
 

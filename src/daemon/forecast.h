@@ -41,7 +41,7 @@ struct lpm_forecast_input {
     guint64 resident_bytes; /* of the memory, in QEMU's resident set; 0: not known */
     double link_rate;       /* bytes/s that passed the movers' link; 0: not sampled */
     double dirty_rate;      /* bytes/s, distinct pages of one second; -1: not sampled */
-    guint64 bandwidth;      /* cap of the stream in bytes/s; 0: none */
+    guint64 bandwidth;      /* cap on the wire in bytes/s; 0: none */
     guint max_suspend_ms;
     gboolean limit_asked; /* the operator named max_suspend_ms for this migration */
     enum lpm_post_copy post_copy;

@@ -89,6 +89,8 @@ gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start
     start->side = migration->side;
     start->compression = config->compression;
     start->compression_level = config->compression_level;
+    start->threads = config->threads;
+    start->bandwidth = migration->bandwidth;
     start->migration = migration->id;
     start->partition = migration->partition;
     memcpy(start->session, migration->session, sizeof(start->session));

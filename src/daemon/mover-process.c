@@ -147,9 +147,21 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
     lpm_autofd listener = listen_control(config, path, error);
     g_autoptr(GError) reason = NULL;
     int target_fd = CONTROL_FD;
-    const char *argv[] = {
-        config->mover_path,  "--user", config->mover_user, "--root", empty, "--id", id, "--side",
-        lpm_side_name(side), NULL};
+    g_autofree char *nice = g_strdup_printf("%u", config->nice);
+    const char *argv[] = {config->mover_path,
+                          "--user",
+                          config->mover_user,
+                          "--root",
+                          empty,
+                          "--id",
+                          id,
+                          "--side",
+                          lpm_side_name(side),
+                          "--nice",
+                          nice,
+                          *config->cpus ? "--cpus" : NULL,
+                          config->cpus,
+                          NULL};
 
     if (listener < 0)
         return NULL;

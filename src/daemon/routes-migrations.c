@@ -207,6 +207,64 @@ static json_t *list_movers(struct lpm_request *request, GError **error G_GNUC_UN
     return json_pack("{s:o}", "movers", movers);
 }
 
+/* What the body asks for; FALSE: it is refused. */
+static gboolean read_setting(const json_t *body, enum lpm_side side, struct lpm_mover_set *set,
+                             GError **error)
+{
+    const json_t *threads = json_object_get(body, "threads");
+    const json_t *bandwidth = json_object_get(body, "bandwidth");
+    json_int_t count = json_integer_value(threads), rate = json_integer_value(bandwidth);
+
+    if (!threads && !bandwidth)
+        return lpm_fail(error, LPM_E_BAD_REQUEST, "neither threads nor bandwidth is given");
+    if (count < 0 || count > LPM_MOVER_THREADS_MAX || rate < 0)
+        return lpm_fail(error, LPM_E_BAD_REQUEST,
+                        "threads %" JSON_INTEGER_FORMAT " or bandwidth %" JSON_INTEGER_FORMAT
+                        " is out of range (0 to %d; bytes/s from 0)",
+                        count, rate, LPM_MOVER_THREADS_MAX);
+    if (bandwidth && side != LPM_SIDE_SOURCE)
+        return lpm_fail(error, LPM_E_NOT_OF_THIS_SIDE,
+                        "this host is the migration's target, whose mover sends next to nothing");
+    *set = (struct lpm_mover_set){.has_threads = threads != NULL,
+                                  .threads = (guint)count,
+                                  .has_bandwidth = bandwidth != NULL,
+                                  .bandwidth = (guint64)rate};
+    return TRUE;
+}
+
+static json_t *set_mover(struct lpm_request *request, GError **error)
+{
+    const char *id = lpm_request_param(request, "id");
+    g_autoptr(LpmMigration) migration = lpm_migrations_get(request->daemon->migrations, id);
+    struct lpm_mover *mover = NULL;
+    struct lpm_mover_set set;
+
+    if (migration) {
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+        mover = migration->mover;
+    }
+    if (!mover) {
+        lpm_fail(error, LPM_E_SESSION_UNKNOWN, "no mover works for migration %s here", id);
+        return NULL;
+    }
+    if (!read_setting(request->body, migration->side, &set, error))
+        return NULL;
+    gboolean sent = lpm_mover_send_set(lpm_mover_lock(mover), &set, error);
+    lpm_mover_unlock(mover);
+    if (!sent)
+        return NULL;
+    if (set.has_bandwidth) { /* for a mover that takes this one's place */
+        g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+        migration->bandwidth = set.bandwidth;
+    }
+    if (set.has_threads)
+        lpm_migration_log(migration, LPM_LOG_INFO, "mover-set", "threads %u", set.threads);
+    if (set.has_bandwidth)
+        lpm_migration_log(migration, LPM_LOG_INFO, "mover-set", "bandwidth %" G_GUINT64_FORMAT,
+                          set.bandwidth);
+    return lpm_mover_ask_stats(mover, STATS_TIMEOUT_MS, error);
+}
+
 /* ---- a peer's words ---- */
 
 static json_t *peer_prepare(struct lpm_request *request, GError **error)
@@ -354,6 +412,7 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"POST", "/v1/recover", LPM_SCOPE_LOCAL, "partition:s? fenced:s? discard:b?", NULL,
          recover},
         {"GET", "/v1/movers", LPM_SCOPE_LOCAL, NULL, NULL, list_movers},
+        {"POST", "/v1/movers/{id}", LPM_SCOPE_LOCAL, "threads:i? bandwidth:i?", NULL, set_mover},
         {"POST", "/v1/peer/migrations", LPM_SCOPE_PEER, PEER_PREPARE_BODY, NULL, peer_prepare},
         {"POST", "/v1/peer/definitions", LPM_SCOPE_PEER,
          "id:s partition:s uuid:s definition:s autostart:b memory_bytes:i vcpus:i files:a", NULL,

@@ -18,7 +18,6 @@ static gpointer call_libvirt(gpointer user)
     const struct lpm_migrate_params params = {.uuid = migration->uuid,
                                               .rpc_socket = rpc,
                                               .data_socket = data,
-                                              .bandwidth = migration->bandwidth,
                                               .persistent = migration->persistent,
                                               .post_copy =
                                                   migration->post_copy != LPM_POST_COPY_NEVER,

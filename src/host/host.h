@@ -71,7 +71,6 @@ struct lpm_migrate_params {
     const char *uuid;
     const char *rpc_socket;  /* unix socket that leads to the target's libvirtd */
     const char *data_socket; /* same path on both hosts: the source's QEMU connects here */
-    guint64 bandwidth;       /* bytes/s, 0: unlimited; rounded up to MiB/s, libvirt's unit */
     gboolean persistent;     /* keep a definition on the target, drop the source's */
     gboolean post_copy;      /* lpm_host_start_post_copy may follow; see lpm_host_migrate */
     const json_t *adapters;  /* names on the target (mapping.h); NULL or the same: none changes */

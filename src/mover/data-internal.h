@@ -39,6 +39,7 @@ struct lpm_data_pump {
 
     /* owned by the cutter */
     struct lpm_encode_job *job; /* the batch that is being filled */
+    gsize cut_bytes;            /* it is given away with so many original bytes */
     gboolean hurry;             /* the partition stands still: small batches */
     gsize emitted;              /* bytes said by the post-copy for the present item */
     struct lpm_flight flight;

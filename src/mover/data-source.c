@@ -21,8 +21,12 @@
  */
 #define POSTCOPY_EXTRA (4u << 20)
 
-/* A batch while the partition stands still. */
-#define HURRY_BYTES (64u << 10)
+/* What is on its way from QEMU to the other one should be there within this: the partition stands
+ * still while the last of it goes. */
+#define DRAIN_US 30000
+
+/* A batch while the partition stands still, or where little may be under way. */
+#define CUT_LEAST (64u << 10)
 
 /* A stream that resumes a post-copy goes in its own order: so little of it may wait. */
 #define RESUMED_WINDOW (512u << 10)
@@ -50,12 +54,16 @@ static gpointer run_reader(gpointer opaque)
  * counted there (flight.h). */
 static void send_batch(LpmDataPump *data)
 {
+    struct lpm_session_flow flow;
+
     if (lpm_batch_empty(data->job->batch))
         return;
     lpm_encode_crew_give(data->encode, data->job);
     if (data->postcopy)
         lpm_encode_crew_drain(data->encode);
     data->job = lpm_encode_crew_open(data->encode);
+    lpm_session_get_flow(data->pump.session, LPM_CHANNEL_DATA, &flow);
+    data->cut_bytes = (gsize)CLAMP(flow.limit / 8, CUT_LEAST, LPM_BATCH_ORIGINAL_BYTES);
 }
 
 static void add_literal(LpmDataPump *data, const guint8 *bytes, gsize length)
@@ -149,6 +157,7 @@ static void begin_postcopy(LpmDataPump *data)
     send_batch(data);
     lpm_encode_crew_drain(data->encode);
     lpm_encode_crew_hurry(data->encode, FALSE);
+    lpm_session_set_drain(data->pump.session, LPM_CHANNEL_DATA, 0);
     lpm_flight_init(&data->flight);
     if (!postcopy)
         lpm_log(LPM_LOG_INFO, &data->pump.log,
@@ -249,7 +258,7 @@ static gboolean is_full(LpmDataPump *data)
         lpm_encode_crew_hurry(data->encode, hurry);
     data->hurry = hurry;
     return lpm_batch_full(data->job->batch) ||
-           (hurry && lpm_batch_original_bytes(data->job->batch) >= HURRY_BYTES);
+           lpm_batch_original_bytes(data->job->batch) >= (hurry ? CUT_LEAST : data->cut_bytes);
 }
 
 static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
@@ -396,9 +405,11 @@ static gpointer run_return_writer(gpointer opaque)
 void lpm_data_source_start(LpmDataPump *data, const struct lpm_data_config *config)
 {
     data->ring = lpm_ring_new();
+    lpm_session_set_drain(data->pump.session, LPM_CHANNEL_DATA, DRAIN_US);
     data->encode = lpm_encode_crew_new(data->pump.session, data->ring, config->method,
                                        config->level, config->threads);
     data->job = lpm_encode_crew_open(data->encode);
+    data->cut_bytes = LPM_BATCH_ORIGINAL_BYTES;
     data->forward = g_thread_new("data-reader", run_reader, data);
     data->cutter = g_thread_new("data-cutter", run_cutter, data);
     data->backward = g_thread_new("return-writer", run_return_writer, data);

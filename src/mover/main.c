@@ -5,13 +5,16 @@
  * socket as descriptor 3; from then on it is nobody, nowhere, and obeys what comes over that
  * socket (src/transport/mover-control.h). No secret is on its command line.
  */
+#include "base/cpu-list.h"
 #include "base/error.h"
 #include "mover/mover.h"
 #include "mover/sandbox.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -19,7 +22,8 @@
 #define CONTROL_FD 3
 
 struct arguments {
-    char *user, *root, *id, *side_name;
+    char *user, *root, *id, *side_name, *cpus;
+    int nice;
     enum lpm_side side;
 };
 
@@ -30,6 +34,8 @@ static gboolean parse(int argc, char **argv, struct arguments *arguments, GError
         {"root", 0, 0, G_OPTION_ARG_FILENAME, &arguments->root, "empty folder to enter", "DIR"},
         {"id", 0, 0, G_OPTION_ARG_STRING, &arguments->id, "migration, for the log", "ID"},
         {"side", 0, 0, G_OPTION_ARG_STRING, &arguments->side_name, "source or target", "SIDE"},
+        {"nice", 0, 0, G_OPTION_ARG_INT, &arguments->nice, "scheduling priority, 0 to 19", "N"},
+        {"cpus", 0, 0, G_OPTION_ARG_STRING, &arguments->cpus, "processors to use, 0-3,8", "LIST"},
         G_OPTION_ENTRY_NULL};
     g_autoptr(GOptionContext) context = g_option_context_new("- launched by lpmd, not by hand");
 
@@ -60,6 +66,25 @@ static gboolean check_control(GError **error)
     return TRUE;
 }
 
+/* For all threads to come. */
+static gboolean set_priority(const struct arguments *arguments, GError **error)
+{
+    cpu_set_t cpus;
+
+    if (arguments->nice && setpriority(PRIO_PROCESS, 0, arguments->nice) < 0)
+        return lpm_fail(error, LPM_E_MOVER_START, "--nice %d: %s", arguments->nice,
+                        g_strerror(errno));
+    if (!arguments->cpus)
+        return TRUE;
+    if (!lpm_cpu_list_parse(arguments->cpus, &cpus))
+        return lpm_fail(error, LPM_E_USAGE, "--cpus '%s' is no list of processors",
+                        arguments->cpus);
+    if (sched_setaffinity(0, sizeof(cpus), &cpus) < 0)
+        return lpm_fail(error, LPM_E_MOVER_START, "--cpus '%s': %s", arguments->cpus,
+                        g_strerror(errno));
+    return TRUE;
+}
+
 static gboolean prepare(const struct arguments *arguments, GError **error)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -70,7 +95,8 @@ static gboolean prepare(const struct arguments *arguments, GError **error)
     unsetenv("JOURNAL_STREAM");
     tzset();
     lpm_log_init("lpm-mover", LPM_LOG_INFO);
-    return lpm_sandbox_enter(arguments->root, arguments->user, error) && lpm_sandbox_filter(error);
+    return set_priority(arguments, error) &&
+           lpm_sandbox_enter(arguments->root, arguments->user, error) && lpm_sandbox_filter(error);
 }
 
 int main(int argc, char **argv)
@@ -92,5 +118,6 @@ int main(int argc, char **argv)
     g_free(arguments.root);
     g_free(arguments.id);
     g_free(arguments.side_name);
+    g_free(arguments.cpus);
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

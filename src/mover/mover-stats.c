@@ -72,14 +72,15 @@ static json_t *demand_stats(LpmMover *mover, const struct lpm_data_facts *facts)
 }
 
 /* The threads between the stream and the link. */
-static json_t *pipeline_stats(const struct lpm_data_facts *facts)
+static json_t *pipeline_stats(LpmMover *mover, const struct lpm_data_facts *facts)
 {
     const struct lpm_compressor *method = facts->choice.method;
 
-    return json_pack("{s:i, s:i, s:i, s:I, s:s?, s:i}", "threads", (int)facts->crew.threads,
+    return json_pack("{s:i, s:i, s:i, s:I, s:s?, s:i, s:I}", "threads", (int)facts->crew.threads,
                      "waiting", (int)facts->crew.waiting, "working", (int)facts->crew.working,
                      "busy_us", (json_int_t)facts->crew.busy_us, "compression",
-                     method ? method->name : NULL, "level", facts->choice.level);
+                     method ? method->name : NULL, "level", facts->choice.level, "bandwidth",
+                     (json_int_t)mover->bandwidth);
 }
 
 /* The source's image of what it sends, and the target's of what comes home. */
@@ -137,7 +138,7 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                                   (json_int_t)info->ram_bytes, "degraded", info->degraded,
                                   "degraded_reason", info->degraded_reason));
     json_object_set_new(stats, "demand", demand_stats(mover, facts));
-    json_object_set_new(stats, "pipeline", pipeline_stats(facts));
+    json_object_set_new(stats, "pipeline", pipeline_stats(mover, facts));
     json_object_set_new(stats, "stream_hash",
                         facts->hash[0] ? json_string(facts->hash) : json_null());
     json_object_set_new(stats, "stream_hash_bytes", json_integer((json_int_t)facts->hash_bytes));

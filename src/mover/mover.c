@@ -122,6 +122,12 @@ static struct lpm_pump make_pump(LpmMover *mover, enum lpm_channel channel)
                              .log = mover->log};
 }
 
+static void set_bandwidth(LpmMover *mover, guint64 bandwidth)
+{
+    mover->bandwidth = bandwidth;
+    lpm_session_set_rate(mover->session, bandwidth);
+}
+
 static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **error)
 {
     gboolean automatic = strcmp(start->compression, "auto") == 0;
@@ -151,6 +157,8 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     mover->log = (struct lpm_log_context){.migration = mover->start.migration,
                                           .partition = mover->start.partition};
     mover->session = lpm_session_new(&config);
+    if (start->side == LPM_SIDE_SOURCE)
+        set_bandwidth(mover, start->bandwidth);
     struct lpm_pump rpc = make_pump(mover, LPM_CHANNEL_RPC);
     struct lpm_pump data = make_pump(mover, LPM_CHANNEL_DATA);
 
@@ -234,6 +242,8 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
     case LPM_MOVER_SET:
         if (command->set.has_threads)
             lpm_data_pump_set_threads(mover->data, command->set.threads);
+        if (command->set.has_bandwidth && mover->side == LPM_SIDE_SOURCE)
+            set_bandwidth(mover, command->set.bandwidth);
         return TRUE;
     case LPM_MOVER_RETAIN:
         return lpm_data_pump_retain(mover->data, lpm_steal_fd(&command->fd), command->key, error);

@@ -33,6 +33,7 @@ typedef struct lpm_mover {
     lpm_fd program_fd[LPM_CHANNEL_COUNT]; /* source: listening, until the program came */
     gboolean quit;
     struct lpm_told told;
+    guint64 bandwidth; /* bytes/s on the wire, 0: no bound */
 
     /* set by START, then immutable */
     gboolean started;

@@ -9,6 +9,7 @@
 #define LPM_TRANSPORT_CHANNEL_H
 
 #include "transport/frame.h"
+#include "transport/pace.h"
 
 /* A sender has at most this many frames unacknowledged; a receiver accepts as many. */
 #define LPM_CHANNEL_FRAMES_MAX 16384u
@@ -23,11 +24,14 @@ struct lpm_outbox {
     guint64 used;     /* original bytes reserved, waiting or unacknowledged */
     guint64 extra;    /* that may be reserved beyond the window */
     guint64 limit;    /* most that may be reserved, 0: the window */
+    struct lpm_drain drain;
     guint frames;     /* in the list */
     guint64 original; /* original bytes pushed, in total */
     guint64 encoded;  /* bytes of bodies pushed, in total */
     guint64 original_acked;
     guint64 stalls;                 /* times that somebody had to wait for room */
+    guint64 stalls_seen;            /* at the last acknowledgement */
+    gboolean stalled;               /* one was since the drain looked */
     gboolean opened, closed, reset; /* which of OPEN, CLOSE, RESET were pushed */
 };
 

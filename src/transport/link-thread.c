@@ -104,6 +104,7 @@ static gboolean write_out(struct lpm_link_thread *thread, gsize *written, GError
 /* Adds what should go next once little of the old is left, which moves to the front. */
 static enum lpm_fill fill(struct lpm_link_thread *thread)
 {
+    thread->paced_us = 0;
     if (thread->out->len - thread->out_done >= OUT_LOW)
         return lpm_session_link_wanted(thread) ? LPM_FILL_GO_ON : LPM_FILL_END;
     if (thread->out_done) {
@@ -198,8 +199,10 @@ static gboolean turn(struct lpm_link_thread *thread, guint8 *buffer, GError **er
         return TRUE;
     gboolean empty = thread->out_done == thread->out->len;
 
+    gint64 until = MIN(thread->ping_us + PING_US, thread->heard_us + SILENCE_US);
+
     wait_for(thread, (short)(POLLIN | (empty ? 0 : POLLOUT)),
-             MIN(thread->ping_us + PING_US, thread->heard_us + SILENCE_US));
+             thread->paced_us ? MIN(until, thread->paced_us) : until);
     return TRUE;
 }
 

@@ -31,6 +31,7 @@ struct lpm_link_thread {
     gsize out_done;
     LpmFrameDecoder *decoder;
     gint64 heard_us, ping_us;
+    gint64 paced_us;        /* frames wait until then for the rate's sake; 0: none do */
     gboolean broke_sending; /* the link ended because nothing could be written to it */
 };
 
@@ -57,6 +58,7 @@ struct lpm_session {
     gint64 link_ended_us;
     char *link_cause;
     guint64 round_trip_us;
+    struct lpm_pace pace;
     guint64 tx_packets, tx_bytes, rx_packets, rx_bytes, rx_bad, tx_errors, rx_errors;
 };
 

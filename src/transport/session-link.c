@@ -41,6 +41,14 @@ void lpm_session_link_append(struct lpm_link_thread *thread, const LpmFrame *fra
     g_byte_array_append(thread->out, frame->body, frame->length);
 }
 
+/* Lock held. The same, counted against the session's rate. */
+static void append_frame(LpmSession *session, struct lpm_link_thread *thread, const LpmFrame *frame)
+{
+    lpm_session_link_append(thread, frame);
+    lpm_pace_charge(&session->pace, sizeof(*frame) + frame->length);
+    session->tx_packets++;
+}
+
 /* Lock held. Appends ACK of the channels whose delivered number the other side does not know. */
 static void append_acks(LpmSession *session, struct lpm_link_thread *thread)
 {
@@ -59,8 +67,17 @@ static void append_acks(LpmSession *session, struct lpm_link_thread *thread)
         return;
     g_autoptr(LpmFrame) ack = lpm_frame_ack(mask, next);
 
-    lpm_session_link_append(thread, ack);
-    session->tx_packets++;
+    append_frame(session, thread, ack);
+}
+
+/* Lock held. FALSE: what is unsent waits for the session's rate. */
+static gboolean may_send(LpmSession *session, struct lpm_link_thread *thread, guint channel)
+{
+    gint64 ready = lpm_pace_ready_us(&session->pace, lpm_monotonic_us());
+
+    if (ready && session->outbox[channel].unsent)
+        thread->paced_us = ready;
+    return !ready;
 }
 
 /* Lock held. */
@@ -69,9 +86,9 @@ static void append_channel(LpmSession *session, struct lpm_link_thread *thread, 
 {
     const LpmFrame *frame;
 
-    while (thread->out->len < limit && (frame = lpm_outbox_take(&session->outbox[channel]))) {
-        lpm_session_link_append(thread, frame);
-        session->tx_packets++;
+    while (thread->out->len < limit && may_send(session, thread, channel) &&
+           (frame = lpm_outbox_take(&session->outbox[channel]))) {
+        append_frame(session, thread, frame);
         if (!session->outbox[channel].unsent && session->config.drained)
             session->config.drained(session->config.user, (enum lpm_channel)channel);
     }
@@ -121,6 +138,20 @@ static gboolean on_hello(struct lpm_link_thread *thread, const LpmFrame *frame, 
 }
 
 /* Lock held. */
+static void look_at_drain(LpmSession *session, struct lpm_outbox *outbox)
+{
+    guint64 window = MIN(session->config.window, session->peer_window);
+    gboolean full = outbox->stalls != outbox->stalls_seen;
+
+    outbox->stalls_seen = outbox->stalls;
+    outbox->stalled |= full;
+    lpm_drain_round_trip(&outbox->drain, (gint64)session->round_trip_us);
+    if (lpm_drain_look(&outbox->drain, outbox->original_acked, outbox->stalled, window,
+                       lpm_monotonic_us()))
+        outbox->stalled = FALSE;
+}
+
+/* Lock held. */
 static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **error)
 {
     guint64 next[LPM_CHANNEL_COUNT];
@@ -133,6 +164,7 @@ static gboolean on_ack(LpmSession *session, const LpmFrame *frame, GError **erro
             continue;
         if (!lpm_outbox_ack(&session->outbox[i], next[i], error))
             return FALSE;
+        look_at_drain(session, &session->outbox[i]);
         pthread_cond_broadcast(&session->room[i]);
         if (session->config.acknowledged)
             session->config.acknowledged(session->config.user, (enum lpm_channel)i);

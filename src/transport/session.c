@@ -204,6 +204,15 @@ gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GErr
 
 /* ---- the owner's threads ---- */
 
+/* Most that may be reserved. Lock held. */
+static guint64 limit_locked(const LpmSession *session, const struct lpm_outbox *outbox)
+{
+    guint64 window = MIN(session->config.window, session->peer_window);
+
+    window = lpm_drain_limit(&outbox->drain, window) + outbox->extra;
+    return outbox->limit ? MIN(window, outbox->limit) : window;
+}
+
 gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize most)
 {
     struct lpm_outbox *outbox = &session->outbox[channel];
@@ -211,10 +220,7 @@ gsize lpm_session_reserve(LpmSession *session, enum lpm_channel channel, gsize m
 
     pthread_mutex_lock(&session->lock);
     while (!lpm_session_over_locked(session)) {
-        guint64 window = MIN(session->config.window, session->peer_window) + outbox->extra;
-
-        if (outbox->limit)
-            window = MIN(window, outbox->limit);
+        guint64 window = limit_locked(session, outbox);
 
         /* Half of the frames: the rest is for those that are cut from one reservation. */
         if (outbox->used < window && outbox->frames < LPM_CHANNEL_FRAMES_MAX / 2) {
@@ -259,6 +265,22 @@ void lpm_session_set_limit(LpmSession *session, enum lpm_channel channel, guint6
     pthread_mutex_unlock(&session->lock);
 }
 
+void lpm_session_set_drain(LpmSession *session, enum lpm_channel channel, gint64 us)
+{
+    pthread_mutex_lock(&session->lock);
+    lpm_drain_set(&session->outbox[channel].drain, us, session->config.window);
+    pthread_cond_broadcast(&session->room[channel]);
+    pthread_mutex_unlock(&session->lock);
+}
+
+void lpm_session_set_rate(LpmSession *session, guint64 bytes_per_second)
+{
+    pthread_mutex_lock(&session->lock);
+    lpm_pace_set(&session->pace, bytes_per_second, lpm_monotonic_us());
+    lpm_session_kick_locked(session->current);
+    pthread_mutex_unlock(&session->lock);
+}
+
 void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
                           struct lpm_session_flow *flow)
 {
@@ -268,6 +290,7 @@ void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
     flow->pushed = outbox->original;
     flow->acknowledged = outbox->original_acked;
     flow->window = MIN(session->config.window, session->peer_window);
+    flow->limit = limit_locked(session, outbox);
     flow->waiting = outbox->unsent ? outbox->next - outbox->unsent->sequence : 0;
     pthread_mutex_unlock(&session->lock);
 }

@@ -63,9 +63,18 @@ void lpm_session_set_extra(LpmSession *session, enum lpm_channel channel, guint6
 /* From now on reserve keeps to `bytes`, if the window is larger. */
 void lpm_session_set_limit(LpmSession *session, enum lpm_channel channel, guint64 bytes);
 
+/* From now on what is reserved, pushed and not acknowledged is bounded so that the other side takes
+ * it in about `us` (pace.h), if the window is larger; 0: by the window only. */
+void lpm_session_set_drain(LpmSession *session, enum lpm_channel channel, gint64 us);
+
+/* From now on all links together send at most so many bytes per second, headers below included (an
+ * estimate within a few percent); 0: no bound. */
+void lpm_session_set_rate(LpmSession *session, guint64 bytes_per_second);
+
 struct lpm_session_flow {
     guint64 pushed, acknowledged; /* original bytes, in total */
     guint64 window;               /* most of them under way */
+    guint64 limit;                /* most that may be reserved, the drain's bound included */
     guint64 waiting;              /* frames that wait for a link */
 };
 void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,

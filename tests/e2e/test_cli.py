@@ -51,7 +51,7 @@ def migrate_line(lab, partition, *options):
 
 
 def test_bar_on_a_terminal(lab, tiny):
-    code, out, seen = on_terminal(migrate_line(lab, tiny, "--bandwidth", "32M"))
+    code, out, seen = on_terminal(migrate_line(lab, tiny, "--bandwidth", "8M"))
     assert code == 0
     percents = [int(p) for p in re.findall(r"(\d+)%", seen)]
     assert len(percents) > 3 and percents == sorted(percents) and percents[-1] <= 100
@@ -101,7 +101,7 @@ def test_ctrl_c_leaves_the_migration_alone(lab, tiny):
 
 
 def test_watching_follows_to_the_end(lab, tiny):
-    source, _, identity = begin(lab, tiny, "--bandwidth", "32M")
+    source, _, identity = begin(lab, tiny, "--bandwidth", "8M")
     await_copying(lab, source, identity)
     line = lab.enter(source, lab.program("lpm"), "status", tiny, "--watch", "--json")
     done = proc.run(line, check=False, timeout=60)

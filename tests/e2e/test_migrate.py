@@ -64,7 +64,7 @@ def test_definition_moves_with_the_partition(tiny):
 
 
 def test_shown_while_it_lasts(tiny):
-    source, target, identity = begin(tiny, "tiny", "--bandwidth", "60M")
+    source, target, identity = begin(tiny, "tiny", "--bandwidth", "16M")
     seen, percents = set(), []
     document = api(tiny, source, f"/v1/migrations/{identity}")[1]
     while document["state"] not in FINAL:

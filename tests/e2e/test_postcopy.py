@@ -15,7 +15,7 @@ from support import (FINAL, api, assert_clean, await_end, await_state, begin, cl
                      home, move, other, pause, qemu_pid)
 from test_link import cut
 
-NOW = ("--post-copy", "now", "--bandwidth", "16M")
+NOW = ("--post-copy", "now", "--bandwidth", "8M")
 # More than the bandwidth carries in a second or two, so that there is time for what breaks.
 GUEST = {"mem": 160, "append": "ledger.dirty=0"}
 
@@ -118,7 +118,7 @@ def test_autostart_goes_along(lab, tiny):
     move(lab, tiny)
     assert "Autostart:      enable" in lab.virsh(other(source), "dominfo", tiny)
     assert lab.virsh(source, "dominfo", tiny, check=False).returncode != 0
-    source, _, identity = begin(lab, tiny, "--bandwidth", "16M")
+    source, _, identity = begin(lab, tiny, "--bandwidth", "8M")
     await_state(lab, source, identity, ("copying",))
     assert "Autostart:      disable" in lab.virsh(source, "dominfo", tiny)
     assert lab.lpm(source, "stop", tiny)[0] == 0

@@ -18,7 +18,7 @@ def recover(lab, where, *options):
 
 def kill_while(lab, partition, victim_side, state):
     """Kills lpmd of one side when the source's side has come to `state`; (source, target, id)."""
-    source, target, identity = begin(lab, partition, "--bandwidth", "32M")
+    source, target, identity = begin(lab, partition, "--bandwidth", "8M")
     await_state(lab, source, identity, (state,))
     lpmd.stop(lab.lab, lab.state, source if victim_side == "source" else target, kill=True)
     return source, target, identity

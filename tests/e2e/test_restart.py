@@ -51,7 +51,7 @@ def test_lpmd_killed_while_copying(lab, tiny, side):
 def test_lpmd_away_for_a_while(lab, tiny, side):
     """The copy goes on without it; the hand-over waits for it."""
     with clients(lab, tiny):
-        source, target, identity = begin(lab, tiny, "--bandwidth", "32M")
+        source, target, identity = begin(lab, tiny, "--bandwidth", "8M")
         await_copying(lab, source, identity)
         victim = source if side == "source" else target
         crash(lab, victim)

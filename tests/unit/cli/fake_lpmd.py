@@ -143,7 +143,8 @@ MOVER = {
     "links": [{"state": "up", "reconnects": 0, "round_trip_us": 212}], "cpu_us": 2100000,
     "stream": {"phase": "post-copy", "ram_bytes": 536870912, "degraded": False,
                "degraded_reason": None},
-    "pipeline": {"threads": 2, "method": "zstd", "level": -1},
+    "pipeline": {"threads": 2, "waiting": 1, "working": 2, "busy_us": 1900000,
+                 "compression": "zstd", "level": -1, "bandwidth": 52428800},
     "demand": {"requests": 12, "served": 11, "mean_us": 640, "p99_us": 2100, "max_us": 2150,
                "too_late": 1, "overtook": 3, "waiting_bytes": 0}, "stream_hash": None}
 

@@ -145,6 +145,9 @@ SHOWN = {
     "report-failed": (["report", "web"], {
         "GET /v1/migrations?partition=web": [{"migrations": [migration("failed", 10)]}],
         "GET /v1/migrations/m1/timeline": [fake_lpmd.timeline(migration("failed", 10), 0)]}),
+    "mover-set": (["mover", "set", "web", "--threads", "2", "--bandwidth", "50M"], {
+        "GET /v1/migrations?partition=web": [{"migrations": [migration("copying", 10)]}],
+        "POST /v1/movers/m1": [fake_lpmd.MOVER]}),
     "version": (["version"], {"GET /v1/host": [fake_lpmd.HOST]}),
     "migrate": (["migrate", "web", "--to", "b"], {
         "POST /v1/migrations": [(202, migration("validating"))],
@@ -432,6 +435,10 @@ USAGE = [
     (["validate", "web", "--all-hosts", "--map", "net:A=b"], "--to", "lpm help validate"),
     (["migrate", "web", "--to", "b", "--map-file", "/nonexistent"], "/nonexistent",
      "lpm help migrate"),
+    (["mover", "set", "web"], "nothing to set", "lpm help mover set"),
+    (["mover", "set", "web", "--threads", "33"], "'33'", "lpm help mover set"),
+    (["mover", "set", "web", "--threads", "0"], "'0'", "lpm help mover set"),
+    (["mover", "set", "web", "--bandwidth", "fast"], "'fast'", "lpm help mover set"),
     (["migrate", "web", "--to", "b", "--max-suspend", "0"], "'0'", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--max-suspend", "1s"], "'1s'", "lpm help migrate"),
     (["migrate", "web", "--to", "b", "--no-wait=yes"], "takes no value", "lpm help migrate"),

@@ -284,6 +284,60 @@ static void test_threads_change(void **state)
     pair_free(pair);
 }
 
+/* "VmHWM", bytes. */
+static guint64 peak_of(struct pair *pair, enum lpm_side side)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/status", (int)pair->end[side].pid);
+    g_autofree char *status = NULL;
+
+    assert_true(g_file_get_contents(path, &status, NULL, NULL));
+    const char *line = strstr(status, "VmHWM:");
+
+    assert_non_null(line);
+    return g_ascii_strtoull(line + 6, NULL, 10) << 10;
+}
+
+/* The formula of docs/mover-protocol.md, with nothing that compresses and a program that does not
+ * read at first, so that all that may wait does. */
+static void test_memory_bound(void **state)
+{
+    static const guint threads[] = {1, 4};
+    g_autoptr(GByteArray) forward = synthetic_stream(31, 24000);
+
+    (void)state;
+    for (guint i = 0; i < G_N_ELEMENTS(threads); i++) {
+        const double window = 8, n = threads[i], mib = 1 << 20;
+        const double most[2] = {1 + (2 * n + 2) * 1.3 + window + 0.3 * n + 0.4,
+                                window + 1 + (2 * n + 2) + 0.4 * n + 0.2};
+
+        pair_threads = threads[i];
+        struct pair *pair = pair_new(8u << 20, "none", 0);
+        struct flow there;
+
+        pair_connect(pair, LPM_CHANNEL_DATA);
+        double before[2] = {(double)peak_of(pair, LPM_SIDE_SOURCE),
+                            (double)peak_of(pair, LPM_SIDE_TARGET)};
+
+        flow_start_held(&there, pair->end[LPM_SIDE_SOURCE].program[LPM_CHANNEL_DATA],
+                        pair->end[LPM_SIDE_TARGET].program[LPM_CHANNEL_DATA], forward);
+        for (guint n_steps = 0; n_steps < 100; n_steps++)
+            pair_step(pair, 10);
+        g_atomic_int_set(&there.held, 0);
+        carry(pair, &there, 0);
+        assert_same(&there);
+        for (guint side = 0; side < 2 && !under_sanitizer; side++) {
+            double grew = ((double)peak_of(pair, (enum lpm_side)side) - before[side]) / mib;
+
+            print_message("%u threads, %s: %.1f MiB of at most %.1f\n", threads[i],
+                          lpm_side_name((enum lpm_side)side), grew, most[side]);
+            assert_true(grew <= most[side] + 2); /* tags, stacks, the allocator */
+        }
+        flow_finish(&there);
+        pair_free(pair);
+    }
+    pair_threads = 0;
+}
+
 static void test_wrong_key(void **state)
 {
     struct pair *pair = pair_new_keys(0, "zstd", 1, 0x33, 0x34);
@@ -403,6 +457,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_link_cut_twenty_times),
         cmocka_unit_test(test_pause_without_link),
         cmocka_unit_test(test_threads_change),
+        cmocka_unit_test(test_memory_bound),
         cmocka_unit_test(test_wrong_key),
         cmocka_unit_test(test_program_gone),
         cmocka_unit_test(test_sandbox),
