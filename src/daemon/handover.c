@@ -55,6 +55,10 @@ static json_t *ask_prepared(LpmMigration *migration, GError **error)
         gboolean give_up = migration->stop_requested || migration->mover_gone ||
                            migration->mover_error || migration->rpc_lost;
         g_mutex_unlock(&migration->lock);
+        if (is_silence(reason) && stop_requested(migration)) {
+            lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
+            return NULL;
+        }
         if (!is_silence(reason) || give_up ||
             lpm_migrations_closing(migration->daemon->migrations)) {
             g_propagate_error(error, g_steal_pointer(&reason));
