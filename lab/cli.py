@@ -20,7 +20,7 @@ def _say(text):
 def cmd_up(lab, args):
     with_lpmd = args.lpmd if args.lpmd is not None else lpmd.built(lab)
     with lab.lock():
-        updown.up(lab, args.hosts, args.rate, with_lpmd)
+        updown.up(lab, args.hosts, args.rate, with_lpmd, args.locks)
     _say(f"'{lab.name}' is up: {', '.join(HOSTS[:args.hosts])}; uplinks {args.rate}; "
          f"lpmd {'runs' if with_lpmd else 'not started'}")
 
@@ -184,6 +184,8 @@ def parser():
     p.add_argument("--rate", default="1gbit", help="of each uplink and direction, or 'none' (1gbit)")
     p.add_argument("--no-lpmd", dest="lpmd", action="store_false", default=None,
                    help="do not start lpmd (it is not started either when it is not built)")
+    p.add_argument("--locks", action="store_true",
+                   help="with virtlockd on each host: a disk or lease is one partition's")
     p.set_defaults(run=cmd_up)
     p = sub.add_parser("down", help="take away everything there is of the lab")
     p.set_defaults(run=cmd_down)

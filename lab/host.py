@@ -53,6 +53,13 @@ cgroup_controllers = []
 namespaces = []
 remember_owner = 0
 """
+# With locks: which virtlockd holds a disk is seen by all hosts in one folder, as on an NFS mount.
+LOCKED_QEMU_CONF = QEMU_CONF + 'lock_manager = "lockd"\n'
+QEMU_LOCKD_CONF = """\
+auto_disk_leases = 1
+require_lease_for_disks = 1
+file_lockspace_dir = "{folder}"
+"""
 
 
 def create_mount_points():
@@ -106,7 +113,11 @@ def write_files(lab, state, host):
         os.makedirs(os.path.join(base, folder), exist_ok=True)
     identity = uuid.uuid5(UUIDS, f"{lab.name}/{host}")
     _write(f"{base}/etc-libvirt/libvirtd.conf", LIBVIRTD_CONF.format(uuid=identity))
-    _write(f"{base}/etc-libvirt/qemu.conf", QEMU_CONF)
+    _write(f"{base}/etc-libvirt/qemu.conf", LOCKED_QEMU_CONF if state["locks"] else QEMU_CONF)
+    if state["locks"]:
+        os.makedirs(locks_dir(lab), exist_ok=True)
+        _write(f"{base}/etc-libvirt/qemu-lockd.conf",
+               QEMU_LOCKD_CONF.format(folder=locks_dir(lab)))
     lines = ["127.0.0.1 localhost"]
     lines += [f"{h['address']} {name}" for name, h in state["hosts"].items()]
     lines += [f"{state['client']['address']} client", f"{state['san']['address']} san"]
@@ -208,14 +219,32 @@ def answers(path):
     return True
 
 
+def locks_dir(lab):
+    """The folder of lock files that all hosts share, by the path that it has everywhere."""
+    return os.path.join(lab.var_dir, "locks")
+
+
+def begin_virtlockd(lab, state, host):
+    entry, log = state["hosts"][host], os.path.join(lab.host_dir(host), "log", "virtlockd.log")
+    entry["virtlockd"] = daemon_in(lab, state, host, ["virtlockd"], log)
+
+    def ready():
+        if not proc.alive(entry["virtlockd"]):
+            raise LabError(f"virtlockd of {host} has ended: {proc.tail(log)}")
+        return answers(root(state, host) + "/run/libvirt/virtlockd-sock")
+    proc.wait_until(f"virtlockd of {host}", ready, 20)  # libvirtd wants it when it starts
+
+
 def begin_libvirt(lab, state, host):
-    """Starts virtlogd and libvirtd; ready only after await_libvirt()."""
-    for name in ("virtlogd", "libvirtd"):
+    """Starts virtlogd and libvirtd, and virtlockd where wanted; ready only after await_libvirt()."""
+    for name in ("virtlogd", "libvirtd") + (("virtlockd",) if state["locks"] else ()):
         if not shutil.which(name, path=lab.env()["PATH"]):
             raise LabError(f"the program '{name}' is missing: "
                            "install the packages of packaging/debian/packages.lab")
     state["hosts"][host]["virtlogd"] = daemon_in(
         lab, state, host, ["virtlogd"], os.path.join(lab.host_dir(host), "log", "virtlogd.log"))
+    if state["locks"]:
+        begin_virtlockd(lab, state, host)
     begin_libvirtd(lab, state, host)
 
 
@@ -259,4 +288,5 @@ def new_entry(lab, state, host):
     number = net.HOST_NUMBER[host]
     return {"name": host, "address": lab.lan_address(state, number),
             "san_address": lab.san_address(state, number), "netns": lab.netns(host),
-            "rate": "none", "holder": None, "libvirtd": None, "virtlogd": None, "lpmd": None}
+            "rate": "none", "holder": None, "libvirtd": None, "virtlogd": None,
+            "virtlockd": None, "lpmd": None}

@@ -24,7 +24,7 @@ def describe(lab, state, counters=False):
             "libvirt_uri": host.libvirt_uri(state, name),
             "libvirt_socket": host.libvirt_socket(state, name),
             "lpmd_socket": lpmd.socket_path(state, name),
-            "pids": {d: _pid(entry[d]) for d in ("libvirtd", "virtlogd", "lpmd")},
+            "pids": {d: _pid(entry[d]) for d in ("libvirtd", "virtlogd", "virtlockd", "lpmd")},
             "rate": entry["rate"],
             "uplink": {"host_netns": entry["netns"], "host_if": "uplink", "bridge": "br0",
                        "switch_netns": state["lan"]["netns"], "switch_if": name},
@@ -84,9 +84,10 @@ def status(lab, state):
     for name, entry in state["hosts"].items():
         up = {d: proc.alive(entry[d]) for d in ("holder", "libvirtd", "virtlogd")}
         ok = ok and all(up.values())
-        # lpmd may be absent on purpose; it only counts as broken when it was started and has gone.
-        up["lpmd"] = proc.alive(entry["lpmd"]) if entry["lpmd"] else None
-        ok = ok and up["lpmd"] is not False
+        # May be absent on purpose; broken is only what was started and has gone.
+        for optional in ("virtlockd", "lpmd"):
+            up[optional] = proc.alive(entry[optional]) if entry[optional] else None
+            ok = ok and up[optional] is not False
         hosts[name] = up
     return {"lab": lab.name, "ok": ok, "rate": state["rate"], "hosts": hosts,
             "san": proc.alive(state["san"]["tgtd"]), "guests": guest.places(state)}

@@ -90,16 +90,19 @@ class Ledger:
 class Scenario:
     """Context manager: a lab of its own name, taken down at the end unless `keep`."""
 
-    def __init__(self, name, hosts=2, rate="1gbit", build=None, keep=False, with_lpmd=True):
+    def __init__(self, name, hosts=2, rate="1gbit", build=None, keep=False, with_lpmd=True,
+                 locks=False):
         self.lab = Lab(name, build)
-        self.hosts, self.rate, self.keep, self.with_lpmd = hosts, rate, keep, with_lpmd
+        self.hosts, self.rate, self.keep = hosts, rate, keep
+        self.with_lpmd, self.locks = with_lpmd, locks
         self.state = None
         self.ledgers = []
 
     def __enter__(self):
         with self.lab.lock():
             updown.down(self.lab)  # what an aborted run of this name has left
-            self.state = updown.up(self.lab, self.hosts, self.rate, self.with_lpmd)
+            self.state = updown.up(self.lab, self.hosts, self.rate, self.with_lpmd,
+                                   self.locks)
         return self
 
     def __exit__(self, *exception):

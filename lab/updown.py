@@ -13,7 +13,7 @@ import shutil
 import signal
 import time
 
-from lab import host, lpmd, net, proc, san
+from lab import host, lpmd, net, proc, ramdisk, san
 from lab.proc import LabError
 from lab.state import (HOSTS, ROLES, VAR, all_labs_lock, boot_id, free_slot, lab_names, remove_lock,
                        take_slot)
@@ -44,7 +44,7 @@ def _mounts(lab):
             if p.startswith((lab.run_dir + "/", lab.var_dir + "/"))]
 
 
-def up(lab, hosts, rate, with_lpmd):
+def up(lab, hosts, rate, with_lpmd, locks=False):
     net.parse_rate(rate)
     if leftovers(lab):
         what = "is up already" if lab.load(missing_ok=True) else "was left half-built"
@@ -52,19 +52,19 @@ def up(lab, hosts, rate, with_lpmd):
     if with_lpmd:
         lpmd.check_programs(lab)
     try:
-        return _build(lab, HOSTS[:hosts], rate, with_lpmd)
+        return _build(lab, HOSTS[:hosts], rate, with_lpmd, locks)
     except BaseException:
         down(lab)
         raise
 
 
-def _build(lab, names, rate, with_lpmd):
+def _build(lab, names, rate, with_lpmd, locks):
     with all_labs_lock():
         os.makedirs(lab.run_dir)
         host.create_mount_points()
     os.makedirs(lab.console_dir)
     state = {"name": lab.name, "boot_id": boot_id(), "slot": take_slot(lab.name), "rate": rate,
-             "build": lab.build, "hosts": {}, "guests": {}}
+             "build": lab.build, "locks": locks, "hosts": {}, "guests": {}}
     state["lan"] = {"netns": lab.netns("lan"), "bridge": "lan", "san_bridge": "san"}
     state["client"] = {"netns": lab.netns("client"),
                        "address": lab.lan_address(state, net.CLIENT_NUMBER)}
@@ -132,6 +132,7 @@ def down(lab):
                 pass
     for point in _mounts(lab):
         proc.run(["umount", "-l", point])
+    ramdisk.remove_all(lab)
     shutil.rmtree(lab.var_dir, ignore_errors=True)
     free_slot(lab.name)
     with all_labs_lock():

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Copyright 2026 The OpenLPM authors
+
+"""virtlockd on both hosts: its locks go where the partition goes, stay where it stays, and one that
+somebody else holds keeps the partition from running without harming it."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import conftest
+from lab import guest, host, lpmd, proc, ramdisk
+from lab.scenario import Scenario
+from support import (SLOW, api, assert_clean, await_copying, await_end, await_state, begin, clients,
+                     error_of, home, move, other, qemu_pid)
+from validating import ANOTHER_UUID, codes, definition, validate
+
+pytestmark = pytest.mark.skipif(not ramdisk.available(),
+                                reason="no zram, of which the lab makes a disk that can be locked")
+
+LEASE = "tiny"  # a lock that its description names, as is used for disks without a path
+NOTHING = {"alpha": [], "beta": []}
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Scenario(f"locks{conftest.RUN}", locks=True) as scenario:
+        yield scenario
+
+
+@pytest.fixture(scope="module")
+def tiny(lab):
+    """With a disk by its path, which virtlockd locks by itself, and a lease for the one on iSCSI,
+    which it would not see."""
+    made = lab.add_guest("tiny", mem=128, append="ledger.mem=16M ledger.dirty=0", no_start=True)
+    folder, space = os.path.split(host.locks_dir(lab.lab))
+    open(os.path.join(folder, space, LEASE), "w").close()
+    device = ramdisk.add(lab.lab, 4 << 20)
+    lab.virsh("alpha", "define", definition(lab, "tiny", (
+        "</devices>",
+        "<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none'/>"
+        f"<source dev='{device}'/><target dev='vdz' bus='virtio'/></disk>"
+        f"<lease><lockspace>{space}</lockspace><key>{LEASE}</key><target path='{folder}'/></lease>"
+        "</devices>")))
+    lab.virsh("alpha", "start", "tiny")
+    guest.wait_booted(made)
+    return "tiny"
+
+
+def held(lab):
+    """{host: names of the lock files that its virtlockd holds}"""
+    found = {}
+    for where, entry in lab.state["hosts"].items():
+        folder, names = f"/proc/{entry['virtlockd']['pid']}", []
+        for fd in os.listdir(folder + "/fd"):
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                path = os.readlink(f"{folder}/fd/{fd}")
+                with open(f"{folder}/fdinfo/{fd}", encoding="ascii") as f:
+                    if "\nlock:" in f.read() and os.path.dirname(path) == host.locks_dir(lab.lab):
+                        names.append(os.path.basename(path))
+        found[where] = sorted(names)
+    return found
+
+
+def holds_all(lab, where):
+    """Only that host has locks, and both of them: the lease, and the disk's by a hash of its path."""
+    now = held(lab)
+    return len(now[where]) == 2 and LEASE in now[where] and now[other(where)] == []
+
+
+def assert_refused(lab, where, path):
+    """libvirt does not start another partition with the same lease there."""
+    lab.virsh(where, "define", path)
+    try:
+        done = lab.virsh(where, "start", "rival", check=False)
+        assert done.returncode != 0 and f"'{LEASE}' is locked" in done.stderr, done
+    finally:
+        lab.virsh(where, "undefine", "rival")
+
+
+class Taker:
+    """Waits in the kernel's queue for the lease and has it as soon as nobody else has, until it is
+    dropped: what a virtlockd of a third host would be."""
+    PROGRAM = ("import fcntl, signal, sys; f = open(sys.argv[1], 'r+b');"
+               " fcntl.lockf(f, fcntl.LOCK_EX, 1); print('taken', flush=True); signal.pause()")
+
+    def __init__(self, lab):
+        path = os.path.join(host.locks_dir(lab.lab), LEASE)
+        self.process = subprocess.Popen([sys.executable, "-c", self.PROGRAM, path], text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def taken(self):
+        return self.process.stdout.readline().strip() == "taken"
+
+
+@contextlib.contextmanager
+def silent(lab, where):
+    """Without lpmd on a host, so that the other one waits in the hand-over."""
+    lpmd.stop(lab.lab, lab.state, where, kill=True)
+    try:
+        yield
+    finally:
+        lpmd.start(lab.lab, lab.state, where)
+        lpmd.wait_ready(lab.lab, lab.state, where)
+
+
+def told(lab, where, identity, text):
+    """Whether the log has an entry of the migration with this in it."""
+    entries = api(lab, where, f"/v1/log?migration={identity}")[1]["entries"]
+    return any(text in entry["text"] for entry in entries)
+
+
+@pytest.mark.parametrize("options", [(), ("--post-copy", "now", "--bandwidth", "32M")],
+                         ids=["pre-copy", "post-copy"])
+def test_locks_go_along(lab, tiny, options):
+    assert codes(validate(lab, tiny)) == []
+    with clients(lab, tiny):
+        for _ in range(2):
+            source = home(lab, tiny)
+            assert holds_all(lab, source)
+            move(lab, tiny, *options)
+            assert holds_all(lab, other(source)), held(lab)
+    assert_clean(lab)
+
+
+def test_another_partition_is_refused(lab, tiny):
+    """That the locks hold at all, on the host to which it has come."""
+    rival = definition(lab, tiny, ANOTHER_UUID, ("<name>tiny</name>", "<name>rival</name>"),
+                       ("<disk type='block'.*?</disk>", ""))
+    assert_refused(lab, "beta", rival)
+    move(lab, tiny)
+    assert_refused(lab, "alpha", rival)
+
+
+def test_stop_and_failure_while_copying(lab, tiny):
+    with clients(lab, tiny):
+        source, target, identity = begin(lab, tiny, *SLOW)
+        await_copying(lab, source, identity)
+        assert holds_all(lab, source)
+        assert lab.lpm(source, "stop", tiny)[0] == 0
+        assert holds_all(lab, source) and home(lab, tiny) == source
+        source, target, identity = begin(lab, tiny, *SLOW)
+        await_copying(lab, source, identity)
+        os.kill(qemu_pid(lab, target, tiny), signal.SIGKILL)
+        assert await_end(lab, source, identity)["state"] == "failed"
+        assert holds_all(lab, source) and home(lab, tiny) == source
+    assert_clean(lab)
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
+def test_stop_while_suspended(lab, tiny, taken):
+    """A suspended partition holds no locks. Going back it takes them again; while somebody else has
+    them it stays suspended, and that is said."""
+    with clients(lab, tiny), Taker(lab) if taken else contextlib.nullcontext() as taker:
+        source, target, identity = begin(lab, tiny, "--bandwidth", "32M")
+        await_copying(lab, source, identity)
+        with silent(lab, target):
+            await_state(lab, source, identity, ("committing",))
+            proc.wait_until("the locks to be given up", lambda: held(lab) == NOTHING, 10, 0.02)
+            assert lab.lpm(source, "stop", tiny, "--no-wait")[0] == 0
+            if taken:
+                assert taker.taken()
+                proc.wait_until("lpmd to say what it waits for", lambda: told(
+                    lab, source, identity, f"'{LEASE}' is locked"), 30, 0.1)
+                assert api(lab, source, f"/v1/migrations/{identity}")[1]["state"] == "rolling-back"
+                assert (source, "paused") in lab.places(tiny)
+                taker.process.kill()
+            proc.wait_until("the partition to run", lambda: (source, "running") in lab.places(tiny),
+                            30, 0.1)
+            assert holds_all(lab, source)
+        document = await_end(lab, source, identity)
+        assert document["state"] == "stopped"
+        error_of(document, "LPM-5001")
+        assert home(lab, tiny) == source and holds_all(lab, source)
+    assert_clean(lab)
+
+
+def test_taken_in_the_hand_over(lab, tiny):
+    """The source is ended and the target may not run: nothing is given up, and it goes on as soon
+    as it can."""
+    with clients(lab, tiny), Taker(lab) as taker:
+        source, target, identity = begin(lab, tiny)
+        assert taker.taken()
+        await_state(lab, source, identity, ("in-doubt",))
+        assert told(lab, source, identity, f"'{LEASE}' is locked")
+        assert (target, "paused") in lab.places(tiny) and qemu_pid(lab, source, tiny) is None
+        assert held(lab) == NOTHING
+        taker.process.kill()
+        assert await_end(lab, source, identity)["state"] == "done"
+        assert home(lab, tiny) == target and holds_all(lab, target)
+    assert_clean(lab)
