@@ -5,11 +5,24 @@
  * announced. With an odd one they are records for the encoder, well-formed or not, which must come
  * back.
  */
+#include "base/error.h"
 #include "codec/batch.h"
 #include "require.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* An image whose places are all there but those from 2^20 on. */
+static gboolean fetch(gpointer user, uint64_t slot, guint count, uint8_t *pages, GError **error)
+{
+    (void)user;
+    REQUIRE(count && count <= 64);
+    if (slot >= 1u << 20)
+        return lpm_fail(error, LPM_E_RETAINED, "no such place");
+    for (guint i = 0; i < count; i++)
+        memset(pages + i * 4096, (int)((slot + i) % 251 + 1), 4096);
+    return TRUE;
+}
 
 static void decode_anything(const uint8_t *data, gsize size)
 {
@@ -21,6 +34,8 @@ static void decode_anything(const uint8_t *data, gsize size)
 
     if (size < 3)
         return;
+    if (data[2] & 1)
+        lpm_batch_decoder_set_image(decoder, fetch, NULL);
     original = (gsize)data[0] << 16 | (gsize)data[1] << 8 | data[2];
     good = lpm_batch_decode(decoder, data + 3, size - 3, original, out, &error);
     REQUIRE(good ? !error && out->len == original : error && !out->len);
@@ -49,6 +64,14 @@ static gsize add(LpmBatch *batch, const uint8_t *data, gsize size, GByteArray *o
         length = 9;
         if (!lpm_batch_add_zero(batch, record, length, page_size))
             return used;
+    } else if (data[0] & 0x08) {
+        uint64_t slot = data[1] % 8;
+
+        length = 8 + page_size;
+        if (page_size == 4096)
+            fetch(NULL, slot, 1, record + 8, NULL);
+        if (!lpm_batch_add_kept(batch, record, length, 8, page_size, slot))
+            return used;
     } else {
         length = 8 + page_size;
         if (!lpm_batch_add_page(batch, record, length, data[0] & 0x80 ? 5 : 8, page_size))
@@ -68,6 +91,7 @@ static void encode_and_decode(const uint8_t *data, gsize size, guint8 method)
     g_autoptr(GByteArray) out = g_byte_array_new();
     g_autoptr(LpmBatch) batch = lpm_batch_new(0, 0);
 
+    lpm_batch_decoder_set_image(decoder, fetch, NULL);
     while (size && !lpm_batch_full(batch)) {
         gsize used = add(batch, data, size, original);
 

@@ -45,6 +45,9 @@ static const struct key {
     {"mover", "cpus", STRING, AT(cpus), "", 0, 0},
     {"mover", "backlog_bytes", BYTES, AT(backlog_bytes), "4194304", 262144, 1073741824},
     {"mover", "bandwidth", BYTES, AT(bandwidth), "0", 0, G_MAXINT64},
+    {"retain", "retain", STRING, AT(retain), "off", 0, 0},
+    {"retain", "size", BYTES, AT(retain_size), "34359738368", 0, G_MAXINT64},
+    {"retain", "hours", UINT, AT(retain_hours), "72", 1, 87600},
     {"migration", "max_migrations", UINT, AT(max_migrations), "8", 1, 64},
     {"migration", "max_outgoing", UINT, AT(max_outgoing), "4", 1, 64},
     {"migration", "max_incoming", UINT, AT(max_incoming), "4", 1, 64},
@@ -187,6 +190,9 @@ static gboolean check_values(LpmConfig *config, GError **error)
     if (*config->cpus && !lpm_cpu_list_parse(config->cpus, &cpus))
         return lpm_fail(error, LPM_E_CONFIG,
                         "[mover] cpus = '%s' is no list of processors such as 0-3,8", config->cpus);
+    if (strcmp(config->retain, "on") && strcmp(config->retain, "off"))
+        return lpm_fail(error, LPM_E_CONFIG, "[retain] retain = '%s' is not on or off",
+                        config->retain);
     return TRUE;
 }
 

@@ -38,6 +38,10 @@ typedef struct lpm_config {
     char *cpus;             /* processors that movers may use, "0-3,8"; "": all */
     guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
     guint64 bandwidth;      /* bytes/s on the wire when the command names none; 0: unlimited */
+    /* [retain] */
+    char *retain;        /* on | off: keep the pages of a partition that leaves */
+    guint64 retain_size; /* most bytes of all images */
+    guint retain_hours;  /* an image that is older goes */
     /* [migration] */
     guint max_migrations;   /* active at once, as source or target; 8 */
     guint max_outgoing;     /* active at once as source; 4 (the models' figure) */

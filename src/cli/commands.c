@@ -7,10 +7,17 @@
 #include <string.h>
 
 const struct cli_command *const cli_commands[] = {
-    &cmd_list,        &cmd_show,      &cmd_validate,  &cmd_forecast,    &cmd_migrate,
-    &cmd_status,      &cmd_stop,      &cmd_recover,   &cmd_log,         &cmd_report,
-    &cmd_mover_stats, &cmd_mover_set, &cmd_host_list, &cmd_host_invite, &cmd_host_pair,
-    &cmd_host_unpair, &cmd_version,   &cmd_help,      &cmd_completion,  NULL,
+    &cmd_list,        &cmd_show,
+    &cmd_validate,    &cmd_forecast,
+    &cmd_migrate,     &cmd_status,
+    &cmd_stop,        &cmd_recover,
+    &cmd_log,         &cmd_report,
+    &cmd_mover_stats, &cmd_mover_set,
+    &cmd_host_list,   &cmd_host_invite,
+    &cmd_host_pair,   &cmd_host_unpair,
+    &cmd_retain_list, &cmd_retain_drop,
+    &cmd_version,     &cmd_help,
+    &cmd_completion,  NULL,
 };
 
 const struct cli_option cli_common_options[] = {

@@ -23,6 +23,8 @@ extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_stop;
 extern const struct cli_command cmd_recover;
+extern const struct cli_command cmd_retain_drop;
+extern const struct cli_command cmd_retain_list;
 extern const struct cli_command cmd_validate;
 extern const struct cli_command cmd_version;
 

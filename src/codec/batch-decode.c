@@ -23,8 +23,7 @@ struct lpm_batch_decoder {
     gpointer user;
 };
 
-/* Pages of an image, and how many are fetched at once. */
-#define KEPT_PAGE_BITS 12u
+/* Pages of an image that are fetched at once. */
 #define KEPT_PAGES 64u
 
 /* A part of the body, decompressed, and what is left of it. */
@@ -215,7 +214,7 @@ static gboolean put_kept(LpmBatchDecoder *decoder, struct output *out, uint64_t 
         return FALSE;
     page = out->next + (delta & 1 ? ~(delta >> 1) : delta >> 1);
     if (page >= limit || n > out->room / (8 + (1ul << out->bits)) || n > limit - page ||
-        out->bits != KEPT_PAGE_BITS || slot > G_MAXINT64)
+        out->bits != LPM_KEPT_PAGE_BITS || slot > G_MAXINT64)
         return FALSE;
     out->next = page + n;
     return put_fetched(decoder, out, page, n, slot, error);

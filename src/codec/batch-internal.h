@@ -21,6 +21,7 @@ enum lpm_batch_kind {
 #define LPM_ZERO_RECORD 9u
 #define LPM_PAGE_BITS_MIN 10u
 #define LPM_PAGE_BITS_MAX 16u
+#define LPM_KEPT_PAGE_BITS 12u /* of images */
 
 /* A literal's head: its length is below 2^22, 25 bits with the kind. */
 #define LPM_LITERAL_HEAD 4u

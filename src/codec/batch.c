@@ -226,7 +226,8 @@ gboolean lpm_batch_add_kept(LpmBatch *batch, const uint8_t *record, gsize length
 
     if (length > batch->original_max - batch->original)
         return FALSE;
-    if (length != 8 + (gsize)page_size || header_length != 8 || !page_size_fits(batch, page_size) ||
+    if (page_size != 1u << LPM_KEPT_PAGE_BITS || length != 8 + (gsize)page_size ||
+        header_length != 8 || !page_size_fits(batch, page_size) ||
         !word_is(batch, record, LPM_FLAGS_PAGE, &page))
         return lpm_batch_add_page(batch, record, length, header_length, page_size);
     if (batch->n && batch->kind == LPM_KIND_KEPT_RUN && slot != batch->slot + batch->n)

@@ -14,6 +14,7 @@
 #include "daemon/options.h"
 #include "daemon/pairing.h"
 #include "daemon/peers.h"
+#include "daemon/retain.h"
 #include "daemon/routes.h"
 
 #include "lpm-version.h"
@@ -28,6 +29,8 @@
 
 /* 0: stopped as told; 1: could not start; 2: the command line. */
 enum { EXIT_COMMAND_LINE = 2 };
+
+#define EXPIRE_S 600 /* between looks for retained images that are too old */
 
 static void report(const GError *error)
 {
@@ -73,6 +76,7 @@ static gboolean start(struct lpm_daemon *daemon, GError **error)
     lpm_http_add_routes(daemon->http, lpm_migrations_routes());
     lpm_http_add_routes(daemon->http, lpm_routes_validate);
     lpm_http_add_routes(daemon->http, lpm_routes_forecasts);
+    lpm_http_add_routes(daemon->http, lpm_routes_retain);
     return lpm_http_start(daemon->http, error);
 }
 
@@ -96,6 +100,12 @@ static gboolean on_signal(gpointer loop)
     return G_SOURCE_CONTINUE;
 }
 
+static gboolean expire(gpointer daemon)
+{
+    lpm_retain_expire(daemon);
+    return G_SOURCE_CONTINUE;
+}
+
 static int run(struct lpm_daemon *daemon)
 {
     g_autoptr(GError) error = NULL;
@@ -106,6 +116,7 @@ static int run(struct lpm_daemon *daemon)
     g_unix_signal_add(SIGINT, on_signal, loop);
     gboolean started = start(daemon, &error);
     if (started) {
+        g_timeout_add_seconds(EXPIRE_S, expire, daemon);
         lpm_event_log(daemon, LPM_LOG_INFO, NULL, NULL, "started",
                       "lpmd %s manages %s, control port %u, data port %u", LPM_VERSION,
                       daemon->config->name, daemon->config->control_port,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 #include "daemon/migration.h"
+#include "daemon/retain.h"
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -296,6 +297,7 @@ void lpm_migration_end(LpmMigration *migration, enum lpm_state state, const GErr
         lpm_migration_log(migration, LPM_LOG_INFO, lpm_state_name(state), "%s",
                           lpm_state_shown(state));
     LPM_FAULT_POINT_AFTER(lpm_side_name(migration->side), lpm_state_name(state));
+    lpm_retain_end(migration, state, failure);
     lpm_migrations_remove(migration->daemon->migrations, migration);
 }
 

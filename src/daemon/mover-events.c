@@ -6,6 +6,7 @@
  * exists; QEMU listens before the source's QEMU has connected).
  */
 #include "daemon/migration.h"
+#include "daemon/retain.h"
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -98,6 +99,9 @@ gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start
     gboolean ok = lpm_mover_send_start(lpm_mover_lock(mover), start, error);
     lpm_mover_unlock(mover);
     explicit_bzero(start->psk, sizeof(start->psk));
+    /* A stream that goes on with a post-copy says nothing of the pages before. */
+    if (ok && !migration->retired->len)
+        lpm_retain_begin(migration);
     return ok;
 }
 

@@ -10,5 +10,6 @@ extern const struct lpm_route lpm_routes_host[];      /* host, log, and their pe
 extern const struct lpm_route lpm_routes_peers[];     /* invites, pairing, peers */
 extern const struct lpm_route lpm_routes_validate[];  /* and the peer's half */
 extern const struct lpm_route lpm_routes_forecasts[]; /* what was expected, and what came */
+extern const struct lpm_route lpm_routes_retain[];    /* retained images */
 
 #endif
