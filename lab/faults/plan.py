@@ -46,8 +46,8 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
 POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "resume-asked", "switching",
              "switched", "allowing-run")
-# Instants that only the migration of a powered-off partition meets.
-POWERED_OFF = ("undefined", "placed", "defined")
+# Instants that only the migration of a powered-off partition, or one that has waited, meets.
+OTHERS_ONLY = ("undefined", "placed", "defined", "queued")
 # Instants of a hand-over in which the run passes with the last page.
 PRE_COPY_ONLY = ("source.before-suspending", "source.after-suspending", "source.before-committing",
                  "source.after-committing", "source.finish-held", "source.asked-prepared",
@@ -60,7 +60,7 @@ def column_of(point):
     """The column of a fault point's name; None for one that trials do not use."""
     side, _, instant = point.partition(".")
     what = instant.removeprefix("before-").removeprefix("after-")
-    if what == "fenced" or what in POWERED_OFF:
+    if what == "fenced" or what in OTHERS_ONLY:
         return None
     if what in POST_COPY:
         return "post-copy"

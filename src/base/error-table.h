@@ -31,6 +31,8 @@ LPM_E(1011, METHOD_NOT_ALLOWED, ERROR, 405, "This address does not take that met
       "See docs/api.yaml for the methods of each path", "")
 LPM_E(1012, TOO_LARGE, ERROR, 413, "The request is too large",
       "Send at most 1 MiB of JSON; see docs/api.yaml for the form", "")
+LPM_E(1013, NOT_QUEUED, ERROR, 409, "The migration does not wait in the queue",
+      "See 'lpm queue' for those that wait and 'lpm status' for those under way", "")
 LPM_E(2001, PEER_UNKNOWN, ERROR, 404, "This host is not paired with a host of that name",
       "List the peers with 'lpm host list'; pair with 'lpm host invite' there and 'lpm host pair' "
       "here",

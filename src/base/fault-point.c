@@ -20,11 +20,10 @@ static const char *const both_points[] = {
     "+in-doubt",  "+done",      "+failed",     "+stopped",   "+committed", "+running",
     "+aborted",   "+switching", "+ended",      "+fenced",    "resuming",   NULL};
 static const char *const source_points[] = {
-    "+validating",        "+suspending",    "+ending",
-    "finish-held",        "asked-prepared", "frozen",
-    "source-ended",       "telling-commit", "told-commit",
-    "released",           "telling-abort",  "post-copy-asked",
-    "resuming-post-copy", "undefined",      NULL};
+    "+queued",         "+validating",        "+suspending", "+ending",
+    "finish-held",     "asked-prepared",     "frozen",      "source-ended",
+    "telling-commit",  "told-commit",        "released",    "telling-abort",
+    "post-copy-asked", "resuming-post-copy", "undefined",   NULL};
 static const char *const target_points[] = {
     "+prepared",    "+switched", "mover-started", "prepared-asked",
     "commit-asked", "resumed",   "discarding",    "discarded",

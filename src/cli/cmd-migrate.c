@@ -11,6 +11,24 @@
 
 #include <string.h>
 
+#define PRIORITY_MAX 100 /* and its negative: lpmd's bounds */
+
+static gboolean add_queue(struct cli *cli, json_t *body, GError **error)
+{
+    const char *priority = cli_option(cli, "priority");
+    gint64 number;
+
+    if (cli_flag(cli, "no-queue"))
+        json_object_set_new(body, "queue", json_false());
+    if (!priority)
+        return TRUE;
+    if (!g_ascii_string_to_signed(priority, 10, -PRIORITY_MAX, PRIORITY_MAX, &number, NULL))
+        return cli_usage(cli, error, "--priority '%s' is no whole number from -%d to %d", priority,
+                         PRIORITY_MAX, PRIORITY_MAX);
+    json_object_set_new(body, "priority", json_integer((json_int_t)number));
+    return TRUE;
+}
+
 static json_t *make_body(struct cli *cli, GError **error)
 {
     const char *partition = cli_argument(cli, 0), *to = cli_option(cli, "to");
@@ -20,7 +38,8 @@ static json_t *make_body(struct cli *cli, GError **error)
         cli_usage(cli, error, "--to is empty; name a host of 'lpm host list'");
     else if (!body)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
-    else if (limits_add(cli, body, error) && map_add(cli, body, error)) {
+    else if (limits_add(cli, body, error) && map_add(cli, body, error) &&
+             add_queue(cli, body, error)) {
         if (cli_flag(cli, "force"))
             json_object_set_new(body, "force", json_true());
         return body;
@@ -98,8 +117,11 @@ static enum cli_exit run(struct cli *cli, GError **error)
     } else if (cli->json) {
         cli_json(cli, migration, FALSE);
     } else {
-        cli_say(cli, "Migration %s of %s has begun. Watch it with 'lpm status %s --watch'.\n", id,
-                partition, partition);
+        cli_say(cli, "Migration %s of %s %s. Watch it with 'lpm status %s --watch'.\n", id,
+                partition,
+                strcmp(field_raw(migration, "state"), "queued") == 0 ? "waits in the queue"
+                                                                     : "has begun",
+                partition);
     }
     json_decref(migration);
     return code;
@@ -121,6 +143,8 @@ const struct cli_command cmd_migrate = {
         "warnings are shown and logged. What --force accepts becomes a warning, one by one.\n\n"
         "Of a partition that is powered off the definition is moved, with firmware variables, TPM "
         "state and the autostart flag. One that somebody starts meanwhile stays where it is.\n\n"
+        "While as many are under way as lpmd.conf allows, here or on the target, the migration "
+        "waits in the queue ('lpm queue') and begins by itself.\n\n"
         "Ctrl-C ends the waiting, never the migration: that goes on in lpmd, and 'lpm stop' stops "
         "it. "
         "The exit code is then 130. A restart of lpmd during the wait is bridged for 30 seconds. A "
@@ -150,6 +174,11 @@ const struct cli_command cmd_migrate = {
             {.name = "force",
              .help =
                  "accept a loss of redundancy, such as fewer paths to a disk, and nothing else"},
+            {.name = "no-queue",
+             .help = "be refused, rather than wait, when as many are under way as may be"},
+            {.name = "priority",
+             .argument = "N",
+             .help = "in the queue, from -100 to 100: the greatest goes first. Otherwise 0"},
             {.name = "no-wait", .help = "return as soon as the migration has begun"},
             {.name = NULL},
         },

@@ -22,6 +22,7 @@ extern const struct cli_command cmd_report;
 extern const struct cli_command cmd_show;
 extern const struct cli_command cmd_status;
 extern const struct cli_command cmd_stop;
+extern const struct cli_command cmd_queue;
 extern const struct cli_command cmd_recover;
 extern const struct cli_command cmd_retain_drop;
 extern const struct cli_command cmd_retain_list;

@@ -75,6 +75,7 @@ static gboolean start(struct lpm_daemon *daemon, GError **error)
     lpm_http_add_routes(daemon->http, lpm_routes_peers);
     lpm_http_add_routes(daemon->http, lpm_migrations_routes());
     lpm_http_add_routes(daemon->http, lpm_routes_validate);
+    lpm_http_add_routes(daemon->http, lpm_routes_queue);
     lpm_http_add_routes(daemon->http, lpm_routes_forecasts);
     lpm_http_add_routes(daemon->http, lpm_routes_retain);
     return lpm_http_start(daemon->http, error);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "daemon/peer-client.h"
+#include "daemon/queue.h"
 
 #include <gnutls/crypto.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static const struct state_text {
     [LPM_STATE_COMMITTING] = {"committing", "Migrating - Suspended"},
     [LPM_STATE_CLEANING] = {"cleaning", "Migrating - Cleaning Up"},
     [LPM_STATE_ROLLING_BACK] = {"rolling-back", "Migrating - Rolling Back"},
+    [LPM_STATE_QUEUED] = {"queued", "Queued"},
     [LPM_STATE_IN_DOUBT] = {"in-doubt", "Migrating - In Doubt"},
     [LPM_STATE_DONE] = {"done", "Migrated"},
     [LPM_STATE_FAILED] = {"failed", "Migration Failed"},
@@ -110,6 +112,7 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_pointer(&migration->manifest, json_decref);
     g_clear_pointer(&migration->marks, json_decref);
     lpm_timeline_free(migration->timeline);
+    g_free(migration->waits_for);
     explicit_bzero(migration->psk, sizeof(migration->psk));
     g_mutex_clear(&migration->lock);
     g_mutex_clear(&migration->act);
@@ -345,20 +348,22 @@ static json_t *array_or_none(json_t *array)
 json_t *lpm_migration_to_json(LpmMigration *migration)
 {
     json_t *phases = phases_json(migration->daemon, migration->id);
+    json_t *queue = lpm_queue_describe(migration);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     json_t *failure =
         migration->failure ? lpm_error_to_json(migration->failure, NULL) : json_null();
 
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O, s:o, s:o}",
-                     "id", migration->id, "partition", migration->partition, "uuid",
-                     migration->uuid, "role", lpm_side_name(migration->side), "peer",
-                     migration->peer, "state", lpm_state_name(migration->state), "shown",
-                     lpm_state_shown_of(migration->state, migration->inactive), "started_ms",
-                     (json_int_t)migration->started_ms, "ended_ms", json_null(), "phases", phases,
-                     "progress", progress_json(migration), "error", failure, "report",
-                     migration->report ? migration->report : json_null(), "findings",
-                     array_or_none(migration->findings), "adapters",
-                     array_or_none(migration->adapters));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:O, s:o, s:o, s:o}", "id",
+        migration->id, "partition", migration->partition, "uuid", migration->uuid, "role",
+        lpm_side_name(migration->side), "peer", migration->peer, "state",
+        lpm_state_name(migration->state), "shown",
+        lpm_state_shown_of(migration->state, migration->inactive), "started_ms",
+        (json_int_t)migration->started_ms, "ended_ms", json_null(), "phases", phases, "progress",
+        progress_json(migration), "error", failure, "report",
+        migration->report ? migration->report : json_null(), "findings",
+        array_or_none(migration->findings), "adapters", array_or_none(migration->adapters), "queue",
+        queue);
 }
 
 json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationRow *row)
@@ -369,14 +374,14 @@ json_t *lpm_migration_row_to_json(struct lpm_daemon *daemon, const LpmMigrationR
     lpm_state_from_name(row->state, &state);
     none.state = state;
     none.percent = state == LPM_STATE_DONE ? 100.0 : 0.0;
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:O, s:O, s:o, s:o}",
-                     "id", row->id, "partition", row->partition, "uuid", row->uuid, "role",
-                     row->role, "peer", row->peer, "state", row->state, "shown",
-                     lpm_state_shown(state), "started_ms", (json_int_t)row->started_ms, "ended_ms",
-                     row->ended_ms ? json_integer((json_int_t)row->ended_ms) : json_null(),
-                     "phases", phases_json(daemon, row->id), "progress", progress_json(&none),
-                     "error", row->error ? row->error : json_null(), "report",
-                     row->report ? row->report : json_null(), "findings",
-                     array_or_none(json_object_get(row->doc, "findings")), "adapters",
-                     array_or_none(json_object_get(row->doc, "adapters")));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:O, s:O, s:o, s:o, s:n}", "id",
+        row->id, "partition", row->partition, "uuid", row->uuid, "role", row->role, "peer",
+        row->peer, "state", row->state, "shown", lpm_state_shown(state), "started_ms",
+        (json_int_t)row->started_ms, "ended_ms",
+        row->ended_ms ? json_integer((json_int_t)row->ended_ms) : json_null(), "phases",
+        phases_json(daemon, row->id), "progress", progress_json(&none), "error",
+        row->error ? row->error : json_null(), "report", row->report ? row->report : json_null(),
+        "findings", array_or_none(json_object_get(row->doc, "findings")), "adapters",
+        array_or_none(json_object_get(row->doc, "adapters")), "queue");
 }

@@ -31,9 +31,11 @@ enum lpm_state {
                                before the decision) */
     LPM_STATE_CLEANING,     /* decided and done; what is left over goes; -> done */
     LPM_STATE_ROLLING_BACK, /* decided against; -> failed, stopped */
-    LPM_STATE_IN_DOUBT,     /* the other side does not answer where it matters; stays until it does;
-                               -> committing, cleaning, rolling-back */
-    LPM_STATE_DONE,         /* ends */
+    LPM_STATE_QUEUED,   /* waits for a slot, nothing has been done (queue.h); -> validating, failed,
+                           stopped; back from validating, preparing when the target is full */
+    LPM_STATE_IN_DOUBT, /* the other side does not answer where it matters; stays until it does;
+                           -> committing, cleaning, rolling-back */
+    LPM_STATE_DONE,     /* ends */
     LPM_STATE_FAILED,
     LPM_STATE_STOPPED,
 };
@@ -150,6 +152,12 @@ typedef struct lpm_migration {
     /* Of a powered-off partition: its files (bundle.h), and which they were on the source. Set
      * once, while it is prepared. */
     json_t *manifest, *marks;
+    /* source: of the queue (queue.h) */
+    gboolean may_queue;     /* immutable: it waits rather than be refused */
+    gint queued;            /* atomic, written with the registry locked: it waits */
+    gint priority;          /* registry locked, as the following */
+    gint64 place, retry_at; /* among equals, the least first; monotonic us, not to begin before */
+    char *waits_for;        /* under lock */
     gint64 heard_us; /* under lock, target of such a one: the source's last word, monotonic */
     gint64 timeline_saved_us; /* monotonic; 0: no sample was taken */
     gboolean keep_definition; /* target, under act: of a copy that is discarded */
@@ -239,8 +247,8 @@ void lpm_migrations_free(struct lpm_migrations *migrations);
 const struct lpm_route *lpm_migrations_routes(void);
 
 /* Adds it unless the partition (by UUID) is in one already (ALREADY_MIGRATING) or as many are
- * active as lpmd.conf allows: in all, on that side, and with that peer (TOO_MANY). Takes a
- * reference. */
+ * active as lpmd.conf allows: in all, on that side, and with that peer (TOO_MANY). One that may
+ * queue is then added all the same, `queued`. Takes a reference. */
 gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *migration,
                             GError **error);
 /* Those limits and what they count: [{limit: its key, active, most}], without a migration of the
@@ -268,6 +276,8 @@ struct lpm_source_options {
     enum lpm_post_copy post_copy;
     gboolean force; /* accepts a loss of redundancy */
     json_t *map;    /* borrowed: names on the target (validate/mapping.h), or NULL */
+    gboolean queue; /* waits for a slot rather than be refused: queue.h */
+    gint priority;  /* in the queue */
 };
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
                                const struct lpm_source_options *options, GError **error);

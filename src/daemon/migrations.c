@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /* The registry of migrations that have not ended, and the threads that serve them. */
-#include "daemon/migration.h"
+#include "daemon/migrations-internal.h"
 
 #include "base/error.h"
+#include "daemon/queue.h"
 #include "daemon/recover.h"
 
 #include <string.h>
-
-struct lpm_migrations {
-    struct lpm_daemon *daemon; /* immutable */
-    gint closing;              /* atomic */
-    GMutex lock;
-    GCond changed;
-    GHashTable *by_id; /* under lock: id -> LpmMigration, one reference each */
-    guint threads;     /* under lock: that run a migration's function */
-};
 
 /* Wakes everything that waits for a fact of a migration. */
 static void announce(LpmMigration *migration)
@@ -78,6 +70,11 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     if (session)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);
+    migration->force = json_is_true(json_object_get(row->doc, "force"));
+    migration->may_queue = json_is_true(json_object_get(row->doc, "queue"));
+    migration->priority = (gint)json_integer_value(json_object_get(row->doc, "priority"));
+    migration->place = json_integer_value(json_object_get(row->doc, "place"));
+    migration->queued = migration->state == LPM_STATE_QUEUED;
     migration->qemu_pid = (pid_t)json_integer_value(json_object_get(row->doc, "pid"));
     migration->qemu_start_time =
         (guint64)json_integer_value(json_object_get(row->doc, "start_time"));
@@ -106,9 +103,9 @@ static gboolean recover_all(struct lpm_daemon *daemon, GError **error)
         g_hash_table_insert(daemon->migrations->by_id, migration->id, lpm_migration_ref(migration));
         lpm_migration_log(migration, LPM_LOG_INFO, "recovering", "found unfinished (%s)",
                           row->state);
-        if (side == LPM_SIDE_SOURCE)
+        if (side == LPM_SIDE_SOURCE && !migration->queued)
             lpm_source_recover(migration);
-        else
+        else if (side == LPM_SIDE_TARGET)
             lpm_target_recover(migration);
     }
     return TRUE;
@@ -131,6 +128,7 @@ struct lpm_migrations *lpm_migrations_new(struct lpm_daemon *daemon, GError **er
         return NULL;
     }
     lpm_recover_sweep(daemon);
+    lpm_queue_start(migrations);
     return migrations;
 }
 
@@ -143,6 +141,7 @@ void lpm_migrations_free(struct lpm_migrations *migrations)
     for (guint i = 0; i < active->len; i++)
         announce(active->pdata[i]);
     g_mutex_lock(&migrations->lock);
+    g_cond_broadcast(&migrations->changed);
     while (migrations->threads)
         g_cond_wait(&migrations->changed, &migrations->lock);
     g_mutex_unlock(&migrations->lock);
@@ -208,7 +207,8 @@ static guint count(struct lpm_migrations *migrations, const struct limit *limit,
 
     g_hash_table_iter_init(&iter, migrations->by_id);
     while (g_hash_table_iter_next(&iter, NULL, (gpointer *)&other))
-        found += g_strcmp0(other->uuid, but) != 0 && limit->counts(other, side, peer);
+        found += g_strcmp0(other->uuid, but) != 0 && !g_atomic_int_get(&other->queued) &&
+                 limit->counts(other, side, peer);
     return found;
 }
 
@@ -227,9 +227,8 @@ json_t *lpm_migrations_limits(struct lpm_migrations *migrations, enum lpm_side s
     return list;
 }
 
-/* Under lock: may another one begin? */
-static gboolean within_limits(struct lpm_migrations *migrations, const LpmMigration *migration,
-                              GError **error)
+gboolean lpm_migrations_within_limits(struct lpm_migrations *migrations,
+                                      const LpmMigration *migration, GError **error)
 {
     struct limit limits[LIMITS];
 
@@ -250,6 +249,7 @@ gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *mig
                             GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
+    g_autoptr(GError) why = NULL;
     GHashTableIter iter;
     LpmMigration *other;
 
@@ -261,8 +261,11 @@ gboolean lpm_migrations_add(struct lpm_migrations *migrations, LpmMigration *mig
                             "partition '%s' is in migration %s already", other->partition,
                             other->id);
     }
-    if (!within_limits(migrations, migration, error))
+    lpm_migrations_within_limits(migrations, migration, &why);
+    if (!(migration->may_queue && lpm_queue_must_wait(migrations, migration, &why)) && why) {
+        g_propagate_error(error, g_steal_pointer(&why));
         return FALSE;
+    }
     g_hash_table_insert(migrations->by_id, migration->id, lpm_migration_ref(migration));
     return TRUE;
 }
@@ -272,6 +275,7 @@ void lpm_migrations_remove(struct lpm_migrations *migrations, LpmMigration *migr
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migrations->lock);
 
     g_hash_table_remove(migrations->by_id, migration->id);
+    g_cond_broadcast(&migrations->changed); /* somebody may wait for its slot */
 }
 
 LpmMigration *lpm_migrations_get(struct lpm_migrations *migrations, const char *id)

@@ -201,7 +201,8 @@ static void wait_for_end(LpmMigration *migration, json_t *did)
         g_mutex_lock(&migration->lock);
         state = migration->state;
         g_mutex_unlock(&migration->lock);
-        if (lpm_state_is_final(state) || g_get_monotonic_time() > deadline)
+        if (lpm_state_is_final(state) || state == LPM_STATE_QUEUED ||
+            g_get_monotonic_time() > deadline)
             break;
         g_usleep(POLL_US);
     }

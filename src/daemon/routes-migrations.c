@@ -5,6 +5,7 @@
 #include "daemon/http.h"
 #include "daemon/inactive.h"
 #include "daemon/migration.h"
+#include "daemon/queue.h"
 #include "daemon/recover.h"
 
 #include <string.h>
@@ -25,6 +26,8 @@ static void show_migration(struct lpm_daemon *daemon, json_t *partition)
     }
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     json_object_set_new(partition, "migration", json_string(migration->id));
+    if (migration->state == LPM_STATE_QUEUED)
+        return; /* nothing is done with it yet */
     json_object_set_new(partition, "state",
                         json_string(lpm_state_shown_of(migration->state, migration->inactive)));
 }
@@ -79,6 +82,10 @@ static json_t *start(struct lpm_request *request, GError **error)
         lpm_fail(error, LPM_E_BAD_REQUEST, "post_copy is '%s': never, auto or now", post_copy);
         return NULL;
     }
+    options.queue = !json_is_false(json_object_get(request->body, "queue"));
+    if (!lpm_priority_from_json(json_object_get(request->body, "priority"), &options.priority,
+                                error))
+        return NULL;
     g_autoptr(LpmMigration) migration =
         lpm_source_start(request->daemon, partition, to, &options, error);
     if (!migration)
@@ -156,7 +163,10 @@ static json_t *stop(struct lpm_request *request, GError **error)
                  migration->peer);
         return NULL;
     }
-    return lpm_source_stop(migration, error) ? lpm_migration_to_json(migration) : NULL;
+    if (!lpm_source_stop(migration, error))
+        return NULL;
+    lpm_queue_kick(request->daemon->migrations);
+    return lpm_migration_to_json(migration);
 }
 
 static json_t *recover(struct lpm_request *request, GError **error)
@@ -403,8 +413,9 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/partitions", LPM_SCOPE_LOCAL, NULL, NULL, list_partitions},
         {"GET", "/v1/partitions/{name}", LPM_SCOPE_LOCAL, NULL, NULL, show_partition},
         {"POST", "/v1/migrations", LPM_SCOPE_LOCAL,
-         "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? force:b? map:o?", NULL,
-         start},
+         "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? queue:b? priority:i? "
+         "force:b? map:o?",
+         NULL, start},
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},
         {"GET", "/v1/migrations/{id}/timeline", LPM_SCOPE_LOCAL, NULL, NULL, timeline},

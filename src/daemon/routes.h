@@ -6,8 +6,9 @@
 
 #include "daemon/http.h"
 
-extern const struct lpm_route lpm_routes_host[];      /* host, log, and their peer counterparts */
-extern const struct lpm_route lpm_routes_peers[];     /* invites, pairing, peers */
+extern const struct lpm_route lpm_routes_host[];  /* host, log, and their peer counterparts */
+extern const struct lpm_route lpm_routes_peers[]; /* invites, pairing, peers */
+extern const struct lpm_route lpm_routes_queue[];
 extern const struct lpm_route lpm_routes_validate[];  /* and the peer's half */
 extern const struct lpm_route lpm_routes_forecasts[]; /* what was expected, and what came */
 extern const struct lpm_route lpm_routes_retain[];    /* retained images */

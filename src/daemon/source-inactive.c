@@ -7,6 +7,7 @@
 #include "daemon/bundle.h"
 #include "daemon/inactive.h"
 #include "daemon/peer-client.h"
+#include "daemon/queue.h"
 #include "daemon/report.h"
 #include "daemon/source-internal.h"
 #include "host/mapping.h"
@@ -558,6 +559,8 @@ void lpm_source_run_inactive(LpmMigration *migration)
 
     if (!ready && closing(migration) && !g_error_matches(error, LPM_ERROR, LPM_E_STOPPED))
         return; /* the next lpmd undoes it */
+    if (!ready && lpm_queue_again(migration, error))
+        return;
     if (ready)
         outcome = forward(migration, &error);
     finish(migration, outcome, error);

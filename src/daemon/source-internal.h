@@ -37,6 +37,11 @@ gboolean lpm_source_connect(LpmMigration *migration, GError **error);
 /* Serves the mover's wish for a link until the migration ends; for lpm_migrations_run. */
 void lpm_source_keep_linked(LpmMigration *migration);
 
+/* ---- source.c ---- */
+
+/* Begins one that has waited in the queue: looks its partition up again. */
+void lpm_source_begin_queued(LpmMigration *migration);
+
 /* ---- source-copy.c ---- */
 
 /* Begins libvirt's call in a thread of its own. */

@@ -95,6 +95,13 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
         json_object_set(doc, "adapters", migration->adapters);
     if (migration->inactive)
         json_object_set_new(doc, "inactive", json_true());
+    if (migration->force)
+        json_object_set_new(doc, "force", json_true());
+    if (migration->may_queue) {
+        json_object_set_new(doc, "queue", json_true());
+        json_object_set_new(doc, "priority", json_integer(migration->priority));
+        json_object_set_new(doc, "place", json_integer((json_int_t)migration->place));
+    }
     if (migration->manifest)
         json_object_set(doc, "manifest", migration->manifest);
     if (migration->marks)

@@ -13,6 +13,7 @@
 #include "daemon/handover.h"
 #include "daemon/inactive.h"
 #include "daemon/peers.h"
+#include "daemon/queue.h"
 #include "daemon/source-internal.h"
 
 #include <gnutls/crypto.h>
@@ -82,7 +83,8 @@ static void run_source(LpmMigration *migration)
     if (!lpm_source_validate(migration, &error) || !lpm_source_forecast_holds(migration, &error) ||
         !lpm_source_prepare(migration, &error) ||
         !lpm_migration_enter(migration, LPM_STATE_COPYING, &error)) {
-        lpm_source_roll_back(migration, error);
+        if (!lpm_queue_again(migration, error))
+            lpm_source_roll_back(migration, error);
         return;
     }
     lpm_source_call_libvirt(migration);
@@ -119,6 +121,49 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
     migration->post_copy = options->post_copy;
     migration->force = options->force;
     migration->map = json_incref(options->map);
+    migration->may_queue = options->queue;
+    migration->priority = options->priority;
+}
+
+/* What the partition is now, and the secrets of its move. */
+static void begin(LpmMigration *migration, const json_t *facts)
+{
+    migration->persistent = json_is_true(json_object_get(facts, "persistent"));
+    migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
+    migration->vcpus = (guint)json_integer_value(json_object_get(facts, "vcpus"));
+    migration->hugepages = json_is_true(json_object_get(facts, "hugepages"));
+    migration->inactive =
+        g_strcmp0(json_string_value(json_object_get(facts, "state")), "Not Activated") == 0;
+    gnutls_rnd(GNUTLS_RND_NONCE, migration->session, sizeof(migration->session));
+    gnutls_rnd(GNUTLS_RND_KEY, migration->psk, sizeof(migration->psk));
+}
+
+static void run_either(LpmMigration *migration)
+{
+    lpm_migration_enter(migration, LPM_STATE_VALIDATING, NULL);
+    if (migration->inactive)
+        lpm_source_run_inactive(migration);
+    else
+        run_source(migration);
+}
+
+void lpm_source_begin_queued(LpmMigration *migration)
+{
+    g_autoptr(GError) error = NULL;
+    json_t *facts = NULL;
+
+    g_mutex_lock(&migration->lock);
+    if (migration->stop_requested)
+        lpm_fail(&error, LPM_E_STOPPED, "stopped by an operator");
+    g_mutex_unlock(&migration->lock);
+    if (error || !lpm_source_check_partition(migration->daemon, migration->uuid, &facts, &error)) {
+        gboolean stopped = g_error_matches(error, LPM_ERROR, LPM_E_STOPPED);
+        lpm_migration_end(migration, stopped ? LPM_STATE_STOPPED : LPM_STATE_FAILED, error, NULL);
+        return;
+    }
+    begin(migration, facts);
+    json_decref(facts);
+    run_either(migration);
 }
 
 LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition, const char *peer,
@@ -133,24 +178,20 @@ LpmMigration *lpm_source_start(struct lpm_daemon *daemon, const char *partition,
         daemon, LPM_SIDE_SOURCE, NULL, json_string_value(json_object_get(facts, "name")),
         json_string_value(json_object_get(facts, "uuid")), peer);
     fill_options(migration, options);
-    migration->persistent = json_is_true(json_object_get(facts, "persistent"));
-    migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
-    migration->vcpus = (guint)json_integer_value(json_object_get(facts, "vcpus"));
-    migration->hugepages = json_is_true(json_object_get(facts, "hugepages"));
-    migration->inactive =
-        g_strcmp0(json_string_value(json_object_get(facts, "state")), "Not Activated") == 0;
+    begin(migration, facts);
     json_decref(facts);
-    gnutls_rnd(GNUTLS_RND_NONCE, migration->session, sizeof(migration->session));
-    gnutls_rnd(GNUTLS_RND_KEY, migration->psk, sizeof(migration->psk));
     if (!lpm_migrations_add(daemon->migrations, migration, error))
         return NULL;
     if (!insert_row(migration, error)) {
         lpm_migrations_remove(daemon->migrations, migration);
         return NULL;
     }
-    lpm_migration_enter(migration, LPM_STATE_VALIDATING, NULL);
-    lpm_migrations_run(daemon->migrations, migration,
-                       migration->inactive ? lpm_source_run_inactive : run_source);
+    if (g_atomic_int_get(&migration->queued)) {
+        lpm_migration_enter(migration, LPM_STATE_QUEUED, NULL);
+        lpm_queue_ready(migration);
+    } else {
+        lpm_migrations_run(daemon->migrations, migration, run_either);
+    }
     return g_steal_pointer(&migration);
 }
 

@@ -95,7 +95,7 @@ def test_no_more_at_once_than_configured(lab, tiny):
     lpmd.start(lab.lab, lab.state, source)
     identity = begin(lab, tiny, *SLOW)[2]
     await_copying(lab, source, identity)
-    code, document = lab.lpm(source, "migrate", "second", "--to", other(source))
+    code, document = lab.lpm(source, "migrate", "second", "--to", other(source), "--no-queue")
     assert code == 4
     error_of(document, "LPM-1008")
     assert home(lab, "second") == source
@@ -103,7 +103,7 @@ def test_no_more_at_once_than_configured(lab, tiny):
     # The target of that limit counts as well: it is asked to take one while it gives one.
     there = begin(lab, "second", *SLOW)[2]
     await_copying(lab, source, there)
-    code, document = lab.lpm(other(source), "migrate", tiny, "--to", source)
+    code, document = lab.lpm(other(source), "migrate", tiny, "--to", source, "--no-queue")
     assert code == 4
     error_of(document, "LPM-1008")
     assert home(lab, tiny) == other(source)

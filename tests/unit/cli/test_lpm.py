@@ -117,6 +117,10 @@ class Terminal:
 
 # --- What is shown ---
 
+QUEUE = {"queue": [migration("queued", queue={
+    "position": 1, "priority": 5,
+    "waits_for": "a carries 4 migrations of at most 4 (max_outgoing)"})]}
+
 SHOWN = {
     "list": (["list"], {"GET /v1/partitions": [fake_lpmd.PARTITIONS]}),
     "show": (["show", "web"], {"GET /v1/partitions/web": [fake_lpmd.PARTITION]}),
@@ -158,6 +162,14 @@ SHOWN = {
         "GET /v1/migrations/m1": [migration("copying", 10), DONE]}),
     "migrate-no-wait": (["migrate", "web", "--to", "b", "--no-wait"], {
         "POST /v1/migrations": [(202, migration("validating"))]}),
+    "queue": (["queue"], {"GET /v1/queue": [QUEUE]}),
+    "queue-none": (["queue"], {"GET /v1/queue": [{"queue": []}]}),
+    "queue-move": (["queue", "web", "--first", "--priority", "3"], {
+        "GET /v1/migrations?partition=web": [{"migrations": [migration("queued")]}],
+        "POST /v1/queue/m1": [QUEUE]}),
+    "queue-drop": (["queue", "web", "--drop"], {
+        "GET /v1/migrations?partition=web": [{"migrations": [migration("queued")]}],
+        "POST /v1/migrations/m1/stop": [migration("queued")]}),
     "validate": (["validate", "web", "--to", "b"], {
         "POST /v1/validations": [{"validations": [fake_lpmd.validation("b", 1, 1)]}]}),
     "validate-all": (["validate", "web", "--all-hosts"], {
@@ -339,6 +351,14 @@ ERRORS = [
     (["status", "wbe"], {"GET /v1/migrations?partition=wbe": [{"migrations": []}],
                          "GET /v1/migrations/wbe": [refused(1004, 404)],
                          "GET /v1/partitions/wbe": [refused(1003, 404)]}, "LPM-1003", 3),
+    (["queue", "web", "--last"], {"GET /v1/migrations?partition=web": [
+        {"migrations": [migration("copying")]}]}, "LPM-1013", 4),
+    (["queue", "--first"], {}, "LPM-1009", 2),
+    (["queue", "web", "--first", "--last"], {}, "LPM-1009", 2),
+    (["queue", "web", "--drop", "--first"], {}, "LPM-1009", 2),
+    (["queue", "web"], {}, "LPM-1009", 2),
+    (["queue", "web", "--priority", "many"], {}, "LPM-1009", 2),
+    (["migrate", "web", "--to", "b", "--priority", "1000"], {}, "LPM-1009", 2),
     (["host", "pair", "b", "b", "--code", "X"], {"POST /v1/host/peers": [refused(2004, 403)]},
      "LPM-2004", 4),
     (["host", "unpair", "b"], {"DELETE /v1/host/peers/b": [refused(2008, 409)]}, "LPM-2008", 4),

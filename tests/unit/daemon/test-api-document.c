@@ -40,9 +40,9 @@ static void add_route(GPtrArray *list, const struct lpm_route *route)
 
 static char *of_routes(void)
 {
-    const struct lpm_route *tables[] = {lpm_routes_host,         lpm_routes_peers,
-                                        lpm_migrations_routes(), lpm_routes_validate,
-                                        lpm_routes_forecasts,    lpm_routes_retain};
+    const struct lpm_route *tables[] = {
+        lpm_routes_host,      lpm_routes_peers,  lpm_migrations_routes(), lpm_routes_validate,
+        lpm_routes_forecasts, lpm_routes_retain, lpm_routes_queue};
     g_autoptr(GPtrArray) list = g_ptr_array_new_with_free_func(g_free);
 
     for (gsize i = 0; i < G_N_ELEMENTS(tables); i++) {
