@@ -3,17 +3,20 @@
 /*
  * lpm-mover: carries one migration on one host. Launched by lpmd as root with the listening control
  * socket as descriptor 3; from then on it is nobody, nowhere, and obeys what comes over that
- * socket (src/transport/mover-control.h). No secret is on its command line.
+ * socket (src/transport/mover-control.h). No secret is on its command line. `lpm-mover relay` is
+ * the same mover for who has no lpmd (relay.h).
  */
 #include "base/cpu-list.h"
 #include "base/error.h"
 #include "mover/mover.h"
+#include "mover/relay.h"
 #include "mover/sandbox.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -103,6 +106,9 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     g_autoptr(GError) error = NULL;
+
+    if (argc > 1 && strcmp(argv[1], "relay") == 0)
+        return relay_main(argc - 1, argv + 1);
     gboolean ok = parse(argc, argv, &arguments, &error) && check_control(&error) &&
                   prepare(&arguments, &error);
 

@@ -126,7 +126,7 @@ def test_completion_lists_every_command(lab):
         stderr=subprocess.DEVNULL, check=False).returncode], "words that lpm does not know"
 
 
-@pytest.mark.parametrize("page", ["lpm.1", "lpmd.8", "lpmd.conf.5"])
+@pytest.mark.parametrize("page", ["lpm.1", "lpm-mover.8", "lpmd.8", "lpmd.conf.5"])
 def test_man_page_renders_without_a_warning(page):
     path = os.path.join(TREE, "docs", "man", page)
     assert shutil.which("mandoc"), "install the packages of packaging/debian/packages.test"
