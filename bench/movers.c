@@ -11,11 +11,17 @@
 
 #include "base/clock.h"
 
+#include "transport/session.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -24,6 +30,7 @@
 static struct options {
     char *content, *compression;
     int level, mib, zeros, repeat, threads;
+    gboolean sink;
     int64_t backlog, bandwidth;
 } options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .backlog = 0};
 
@@ -142,6 +149,92 @@ static void print_result(struct pair *pair, const struct trip *trip)
         exit(1);
 }
 
+/* ---- the source's mover alone: what it sends is acknowledged and dropped ---- */
+
+static gpointer run_sink(gpointer session)
+{
+    LpmFrame *frame;
+
+    while ((frame = lpm_session_take(session, LPM_CHANNEL_DATA)))
+        lpm_session_delivered(session, frame);
+    return NULL;
+}
+
+/* A TCP connection with itself: one end is the mover's, the other the sink's. */
+static void link_sink(struct pair *pair, LpmSession *sink)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t length = sizeof(address);
+    lpm_autofd listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    lpm_autofd dialled = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (bind(listener, (struct sockaddr *)&address, length) < 0 || listen(listener, 1) < 0 ||
+        getsockname(listener, (struct sockaddr *)&address, &length) < 0 ||
+        connect(dialled, (struct sockaddr *)&address, length) < 0 ||
+        !lpm_mover_send_link(pair->end[LPM_SIDE_SOURCE].control, FALSE, dialled, NULL) ||
+        !lpm_session_add_link(sink, accept4(listener, NULL, NULL, SOCK_CLOEXEC), TRUE, NULL)) {
+        fprintf(stderr, "the link: %s\n", g_strerror(errno));
+        exit(1);
+    }
+}
+
+static int connect_program(struct pair *pair)
+{
+    g_autofree char *path = g_build_filename(pair->folder, "data.sock", NULL);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        fprintf(stderr, "the program's socket: %s\n", g_strerror(errno));
+        exit(1);
+    }
+    return fd;
+}
+
+static void run_source_alone(const GByteArray *stream)
+{
+    struct pair *pair = pair_new((guint64)options.backlog, options.compression, options.level);
+    struct lpm_session_config config = {
+        .side = LPM_SIDE_TARGET, .window = options.backlog ? (guint64)options.backlog : 4u << 20};
+    struct trip trip = {.sent = stream};
+    struct lpm_session_state state = {0};
+
+    pair->keep_linked = FALSE;
+    memset(config.id, 0x5a, sizeof(config.id)); /* pair.c's */
+    memcpy(config.psk, pair->end[LPM_SIDE_SOURCE].psk, sizeof(config.psk));
+    LpmSession *sink = lpm_session_new(&config);
+    GThread *taker = g_thread_new("sink", run_sink, sink);
+
+    link_sink(pair, sink);
+    trip.from = connect_program(pair);
+    trip.begun_us = lpm_monotonic_us();
+    GThread *writer = g_thread_new("writer", run_writer, &trip);
+
+    do {
+        lpm_session_state_clear(&state);
+        pair_step(pair, 2);
+        lpm_session_get_state(sink, &state);
+    } while (!state.channels[LPM_CHANNEL_DATA].received_all);
+    double seconds = (double)(lpm_monotonic_us() - trip.begun_us) / 1e6;
+    json_int_t cpu = number(pair_stats(pair, LPM_SIDE_SOURCE), "cpu_us");
+    guint64 encoded = state.channels[LPM_CHANNEL_DATA].received_encoded;
+
+    printf("source alone, %s level %d, %d threads: %.0f MB/s of stream, %.3f of the bytes; CPU "
+           "s/GB %.2f\n",
+           options.compression, options.level, options.threads, stream->len / 1e6 / seconds,
+           (double)encoded / stream->len, (double)cpu * 1e3 / stream->len);
+    fflush(stdout);
+    lpm_session_state_clear(&state);
+    g_thread_join(writer);
+    lpm_session_stop(sink);
+    g_thread_join(taker);
+    lpm_session_free(sink);
+    close(trip.from);
+    pair_free(pair);
+}
+
 static void run_once(const GByteArray *stream)
 {
     struct pair *pair = pair_new((guint64)options.backlog, options.compression, options.level);
@@ -177,6 +270,8 @@ int main(int argc, char **argv)
         {"bandwidth", 0, 0, G_OPTION_ARG_INT64, &options.bandwidth,
          "most bytes per second on the wire", "BYTES"},
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &options.backlog, "window, 0: the default", "BYTES"},
+        {"source-alone", 0, 0, G_OPTION_ARG_NONE, &options.sink,
+         "nobody decodes: what the source's host carries by itself", NULL},
         {"repeat", 0, 0, G_OPTION_ARG_INT, &options.repeat, "times", "N"},
         G_OPTION_ENTRY_NULL};
     g_autoptr(GOptionContext) context = g_option_context_new("- two movers alone");
@@ -199,6 +294,6 @@ int main(int argc, char **argv)
         options.content ? stream_of_file() : synthetic_stream(23, (guint)options.mib * 256);
 
     for (int i = 0; i < options.repeat; i++)
-        run_once(stream);
+        options.sink ? run_source_alone(stream) : run_once(stream);
     return 0;
 }
