@@ -13,6 +13,17 @@
 
 #define PRIORITY_MAX 100 /* and its negative: lpmd's bounds */
 
+static gboolean add_persistence(struct cli *cli, json_t *body, GError **error)
+{
+    gboolean yes = cli_flag(cli, "persistent"), no = cli_flag(cli, "transient");
+
+    if (yes && no)
+        return cli_usage(cli, error, "--persistent and --transient exclude each other");
+    if (yes || no)
+        json_object_set_new(body, "persistent", json_boolean(yes));
+    return TRUE;
+}
+
 static gboolean add_queue(struct cli *cli, json_t *body, GError **error)
 {
     const char *priority = cli_option(cli, "priority");
@@ -39,7 +50,7 @@ static json_t *make_body(struct cli *cli, GError **error)
     else if (!body)
         cli_usage(cli, error, "the name of the partition or of the host is not UTF-8");
     else if (limits_add(cli, body, error) && map_add(cli, body, error) &&
-             add_queue(cli, body, error)) {
+             add_persistence(cli, body, error) && add_queue(cli, body, error)) {
         if (cli_flag(cli, "force"))
             json_object_set_new(body, "force", json_true());
         return body;
@@ -174,6 +185,12 @@ const struct cli_command cmd_migrate = {
             {.name = "force",
              .help =
                  "accept a loss of redundancy, such as fewer paths to a disk, and nothing else"},
+            {.name = "persistent",
+             .help = "the target keeps a definition of it, also of a transient partition; the "
+                     "source has none afterwards. That is so anyway for one that has a definition"},
+            {.name = "transient",
+             .help = "the target runs it without a definition; the source keeps its own, powered "
+                     "off and not started at boot, and it must not be started meanwhile"},
             {.name = "no-queue",
              .help = "be refused, rather than wait, when as many are under way as may be"},
             {.name = "priority",

@@ -40,6 +40,9 @@ enum lpm_state {
     LPM_STATE_STOPPED,
 };
 
+/* What is to become of the definition of a partition that runs. */
+enum lpm_persist { LPM_PERSIST_AS_IT_IS, LPM_PERSIST_YES, LPM_PERSIST_NO };
+
 /* When to go over to post-copy (R3.4): never; when the dirty pages no longer decrease; at once. */
 enum lpm_post_copy { LPM_POST_COPY_NEVER, LPM_POST_COPY_AUTO, LPM_POST_COPY_NOW };
 /* FALSE when `name` is none of never, auto, now. */
@@ -152,6 +155,7 @@ typedef struct lpm_migration {
     /* Of a powered-off partition: its files (bundle.h), and which they were on the source. Set
      * once, while it is prepared. */
     json_t *manifest, *marks;
+    enum lpm_persist persist; /* source, immutable */
     /* source: of the queue (queue.h) */
     gboolean may_queue;     /* immutable: it waits rather than be refused */
     gint queued;            /* atomic, written with the registry locked: it waits */
@@ -276,6 +280,9 @@ struct lpm_source_options {
     enum lpm_post_copy post_copy;
     gboolean force; /* accepts a loss of redundancy */
     json_t *map;    /* borrowed: names on the target (validate/mapping.h), or NULL */
+    /* Of the target: has a definition (and the source none any more), or has none (and the source
+     * keeps its own, powered off); or as it is now. */
+    enum lpm_persist persist;
     gboolean queue; /* waits for a slot rather than be refused: queue.h */
     gint priority;  /* in the queue */
 };

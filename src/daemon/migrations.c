@@ -71,6 +71,7 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
         lpm_unhex(session, migration->session, LPM_SESSION_ID_BYTES);
     lpm_state_from_name(row->state, &migration->state);
     migration->force = json_is_true(json_object_get(row->doc, "force"));
+    migration->persist = (enum lpm_persist)json_integer_value(json_object_get(row->doc, "persist"));
     migration->may_queue = json_is_true(json_object_get(row->doc, "queue"));
     migration->priority = (gint)json_integer_value(json_object_get(row->doc, "priority"));
     migration->place = json_integer_value(json_object_get(row->doc, "place"));

@@ -82,6 +82,9 @@ static json_t *start(struct lpm_request *request, GError **error)
         lpm_fail(error, LPM_E_BAD_REQUEST, "post_copy is '%s': never, auto or now", post_copy);
         return NULL;
     }
+    const json_t *persistent = json_object_get(request->body, "persistent");
+    if (persistent)
+        options.persist = json_is_true(persistent) ? LPM_PERSIST_YES : LPM_PERSIST_NO;
     options.queue = !json_is_false(json_object_get(request->body, "queue"));
     if (!lpm_priority_from_json(json_object_get(request->body, "priority"), &options.priority,
                                 error))
@@ -414,7 +417,7 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"GET", "/v1/partitions/{name}", LPM_SCOPE_LOCAL, NULL, NULL, show_partition},
         {"POST", "/v1/migrations", LPM_SCOPE_LOCAL,
          "partition:s to:s bandwidth:i? max_suspend_ms:i? post_copy:s? queue:b? priority:i? "
-         "force:b? map:o?",
+         "force:b? map:o? persistent:b?",
          NULL, start},
         {"GET", "/v1/migrations", LPM_SCOPE_LOCAL, NULL, "partition active", list},
         {"GET", "/v1/migrations/{id}", LPM_SCOPE_LOCAL, NULL, NULL, show},

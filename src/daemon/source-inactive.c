@@ -81,6 +81,11 @@ static json_t *say(LpmMigration *migration, const char *path, json_t *body, gint
 
 static gboolean validate(LpmMigration *migration, GError **error)
 {
+    if (migration->persist == LPM_PERSIST_NO)
+        return lpm_fail(error, LPM_E_BAD_REQUEST,
+                        "partition '%s' is powered off: its definition is all that there is to "
+                        "move",
+                        migration->partition);
     migration->clock_error_us = -1; /* nothing is suspended, so the report needs no clock */
     return lpm_source_prove(migration, error);
 }

@@ -95,6 +95,8 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
         json_object_set(doc, "adapters", migration->adapters);
     if (migration->inactive)
         json_object_set_new(doc, "inactive", json_true());
+    if (migration->persist != LPM_PERSIST_AS_IT_IS)
+        json_object_set_new(doc, "persist", json_integer(migration->persist));
     if (migration->force)
         json_object_set_new(doc, "force", json_true());
     if (migration->may_queue) {

@@ -121,6 +121,7 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
     migration->post_copy = options->post_copy;
     migration->force = options->force;
     migration->map = json_incref(options->map);
+    migration->persist = options->persist;
     migration->may_queue = options->queue;
     migration->priority = options->priority;
 }
@@ -128,7 +129,9 @@ static void fill_options(LpmMigration *migration, const struct lpm_source_option
 /* What the partition is now, and the secrets of its move. */
 static void begin(LpmMigration *migration, const json_t *facts)
 {
-    migration->persistent = json_is_true(json_object_get(facts, "persistent"));
+    migration->persistent = migration->persist == LPM_PERSIST_AS_IT_IS
+                                ? json_is_true(json_object_get(facts, "persistent"))
+                                : migration->persist == LPM_PERSIST_YES;
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(facts, "memory_bytes"));
     migration->vcpus = (guint)json_integer_value(json_object_get(facts, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(facts, "hugepages"));
