@@ -7,13 +7,15 @@
 
 /* The middle is that of the newest few, since hosts and links change; the ends are those of more.
  */
-#define MIDDLE_OF 5
+#define MIDDLE_OF 3
 #define ENDS_OF 12
+/* Bytes per second below which nothing is learnt of pages that go again. */
+#define AGAIN_LEAST (1024.0 * 1024)
 
 /* One migration, as far as it teaches. A figure below 0 could not be taken. */
 struct lesson {
     gboolean of_partition, of_peer;
-    double before_us, after_us, added_us, freeze, switch_us, engine, ratio, full;
+    double before_us, after_us, added_us, freeze, switch_us, engine, ratio, full, again;
 };
 
 /* ---- readers ---- */
@@ -51,6 +53,16 @@ static double first_bytes(const json_t *report)
     return stream * CLAMP(1 - resent / sent, 0, 1);
 }
 
+/* What went over the link while the stream lasted, bytes/s; -1: not known. */
+static double carried_rate(const LpmForecastPast *past)
+{
+    const json_t *report = past->row->report;
+    double sent = number(report, "link_bytes", "sent"), took = number(report, "costs", "stream_us");
+    double suspended = number(report, "suspended_us", NULL);
+
+    return sent > 0 && took > 0 ? sent / (took + MAX(suspended, 0)) * 1e6 : -1;
+}
+
 /* The rate at which bytes passed when nothing capped it; -1 if it was capped. */
 static void read_engine(struct lesson *lesson, const LpmForecastPast *past, double freeze_us)
 {
@@ -63,8 +75,8 @@ static void read_engine(struct lesson *lesson, const LpmForecastPast *past, doub
         return;
     double rate = stream / took * 1e6;
 
-    /* QEMU's cap works by tenths of a second: what comes near it was held by it. */
-    if (cap <= 0 || rate < cap * 0.7)
+    /* What comes near the cap on the wire was held by it. */
+    if (cap <= 0 || carried_rate(past) < cap * 0.7)
         lesson->engine = rate;
 }
 
@@ -82,6 +94,20 @@ static void read_freeze(struct lesson *lesson, const LpmForecastPast *past, doub
     lesson->freeze = freeze_us / MIN(limit_us, whole_us);
 }
 
+/* Of the pages that were written while the stream lasted, so many went again: others had not gone
+ * for the first time yet, or were written once more before they did. */
+static void read_again(struct lesson *lesson, const LpmForecastPast *past)
+{
+    const json_t *report = past->row->report;
+    double dirty = number(report, "dirty_rate", NULL), took = number(report, "costs", "stream_us");
+    double stream = number(report, "stream_bytes", NULL), first = first_bytes(report);
+
+    lesson->again = -1;
+    if (dirty < AGAIN_LEAST || took <= 0 || first < 0)
+        return;
+    lesson->again = CLAMP((stream - first) / (dirty * took / 1e6), 0.05, 1);
+}
+
 static void read_lesson(struct lesson *lesson, const LpmForecastPast *past, const char *uuid,
                         const char *peer)
 {
@@ -91,22 +117,26 @@ static void read_lesson(struct lesson *lesson, const LpmForecastPast *past, cons
     double resident = number(json_object_get(past->forecast, "inputs"), "resident_bytes", NULL);
     double freeze_us = suspended > 0 && added >= 0 ? MAX(suspended - added, 1) : -1;
     double sampling = number(report, "costs", "sampling_us");
+    double load = number(json_object_get(past->forecast, "inputs"), "load", NULL);
+    double after = number(report, "costs", "after_us"), slow = lpm_load_slows(load);
     gboolean switched = went_post_copy(report);
 
     lesson->of_peer = g_strcmp0(past->row->peer, peer) == 0;
     lesson->of_partition = lesson->of_peer && g_strcmp0(past->row->uuid, uuid) == 0;
     double before = number(report, "costs", "before_us");
-    lesson->before_us = before > 0 ? MAX(before - MAX(sampling, 0), 0) : -1;
-    lesson->after_us = switched ? -1 : number(report, "costs", "after_us");
+    lesson->before_us = before > 0 ? MAX(before - MAX(sampling, 0), 0) / slow : -1;
+    lesson->after_us = switched || after < 0 ? -1 : after / slow;
     lesson->ratio = number(report, "compression_ratio", NULL);
     lesson->full = resident > 0 ? first_bytes(report) / resident : -1;
     lesson->switch_us = switched ? suspended : -1;
     lesson->added_us = switched ? -1 : added;
-    lesson->engine = lesson->freeze = -1;
+    lesson->engine = lesson->freeze = lesson->again = -1;
     if (switched)
         return;
     read_engine(lesson, past, freeze_us);
+    lesson->engine = lesson->engine > 0 ? lesson->engine * slow : -1;
     read_freeze(lesson, past, freeze_us);
+    read_again(lesson, past);
 }
 
 /* ---- many ---- */
@@ -171,26 +201,17 @@ static void learn(const GArray *lessons, gsize member, enum reach nearest, struc
 void lpm_lessons_default(struct lpm_lessons *lessons)
 {
     *lessons = (struct lpm_lessons){
-        .before_us = {3e5, 1.2e6, 5e6},
-        .after_us = {3e4, 2.5e5, 2e6},
+        .before_us = {2e5, 7e5, 4e6},
+        .after_us = {2e4, 1e5, 1e6},
         .added_us = {2e3, 3e4, 2.5e5},
         .freeze = {0.1, 0.5, 2},
         .switch_us = {1e4, 1.2e5, 8e5},
-        .engine = {4e7, 1.2e8, 8e8},
+        .engine = {5e7, 1.8e8, 1e9},
         .ratio = {1, 2.2, 5},
         .full = {0.5, 0.9, 1.02},
+        .again = {0.2, 0.6, 1},
         .dirty_rate = -1,
     };
-}
-
-/* What went over the link while the stream lasted, bytes/s; -1: not known. */
-static double carried_rate(const LpmForecastPast *past)
-{
-    const json_t *report = past->row->report;
-    double sent = number(report, "link_bytes", "sent"), took = number(report, "costs", "stream_us");
-    double suspended = number(report, "suspended_us", NULL);
-
-    return sent > 0 && took > 0 ? sent / (took + MAX(suspended, 0)) * 1e6 : -1;
 }
 
 /* The newest figure of the partition's own migrations, wherever to, or of the link to that host. */
@@ -246,8 +267,10 @@ void lpm_lessons_learn(const GPtrArray *past, const char *uuid, const char *peer
     LEARN(engine, OF_PARTITION);
     LEARN(ratio, OF_PARTITION);
     LEARN(full, OF_PARTITION);
+    LEARN(again, OF_PEER);
 #undef LEARN
     lessons->full.high = MIN(lessons->full.high, 1.1);
+    lessons->again.high = CLAMP(lessons->again.high, lessons->again.expected, 1.2);
     lessons->ratio.low = MAX(lessons->ratio.low, 0.95);
     learn_newest(past, uuid, peer, lessons);
 }
@@ -258,12 +281,14 @@ static json_t *outcome_of(const LpmForecastPast *past)
 {
     const json_t *report = past->row->report;
     json_t *sent = json_object_get(json_object_get(report, "link_bytes"), "sent");
+    /* What it waited in the queue was not foretold. */
+    double queued_ms = MAX(number(report, "costs", "queued_us"), 0) / 1e3;
+    double total_ms = number(report, "total_ms", NULL) - queued_ms;
 
-    if (g_strcmp0(past->row->state, "done") != 0 || number(report, "total_ms", NULL) <= 0)
+    if (g_strcmp0(past->row->state, "done") != 0 || total_ms <= 0)
         return NULL;
-    return json_pack("{s:O, s:O?, s:O?, s:O?, s:O?}", "total_ms",
-                     json_object_get(report, "total_ms"), "suspended_us",
-                     json_object_get(report, "suspended_us"), "rounds",
+    return json_pack("{s:I, s:O?, s:O?, s:O?, s:O?}", "total_ms", (json_int_t)total_ms,
+                     "suspended_us", json_object_get(report, "suspended_us"), "rounds",
                      json_object_get(report, "rounds"), "stream_bytes",
                      json_object_get(report, "stream_bytes"), "link_bytes", sent);
 }

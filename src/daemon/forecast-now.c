@@ -6,6 +6,7 @@
 #include "daemon/forecast-history.h"
 #include "host/dirty-rate.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define TICK_US 50000
@@ -21,16 +22,33 @@ gboolean lpm_dirty_sample_begin(struct lpm_daemon *daemon, const char *uuid)
     return FALSE;
 }
 
+double lpm_processor_load(void)
+{
+    g_autofree char *text = NULL;
+    double one, five, fifteen;
+    guint runnable;
+
+    if (!g_file_get_contents("/proc/loadavg", &text, NULL, NULL) ||
+        sscanf(text, "%lf %lf %lf %u/", &one, &five, &fifteen, &runnable) != 4)
+        return 0;
+    return (double)runnable / g_get_num_processors();
+}
+
 double lpm_dirty_sample_fetch(struct lpm_daemon *daemon, const char *uuid, gint64 until_us,
-                              gboolean (*over)(gpointer user), gpointer user)
+                              gboolean (*over)(gpointer user), gpointer user, double *load)
 {
     gint64 rate = -1;
+    double sum = lpm_processor_load();
+    guint looks = 1;
 
     while (lpm_host_dirty_rate(daemon->host, uuid, &rate, NULL) && rate < 0) {
         if (lpm_monotonic_us() > until_us || (over && over(user)))
-            return -1;
+            break;
         g_usleep(TICK_US);
+        sum += lpm_processor_load();
+        looks++;
     }
+    *load = sum / looks;
     return (double)rate;
 }
 
@@ -71,6 +89,7 @@ void lpm_forecast_gather(struct lpm_daemon *daemon, const struct lpm_forecast_qu
         .memory_bytes = query->memory_bytes,
         .resident_bytes = resident(daemon, query),
         .dirty_rate = -1,
+        .load = lpm_processor_load(),
         .bandwidth = query->bandwidth ? query->bandwidth : config->bandwidth,
         .max_suspend_ms = query->max_suspend_ms ? query->max_suspend_ms : config->max_suspend_ms,
         .limit_asked = query->max_suspend_ms != 0,

@@ -26,10 +26,14 @@ struct lpm_forecast_query {
  * and the forecast does without. Blocks for one libvirt call; any thread. */
 gboolean lpm_dirty_sample_begin(struct lpm_daemon *daemon, const char *uuid);
 
+/* Tasks that want a processor of this host now, for each processor; 0 when the kernel does not
+ * tell. */
+double lpm_processor_load(void);
+
 /* Waits for it, at most until `until_us` (monotonic) or until `over` (may be NULL) returns TRUE.
- * Bytes per second; -1: there is none. */
+ * Bytes per second; -1: there is none. *load: lpm_processor_load(), the mean while it waited. */
 double lpm_dirty_sample_fetch(struct lpm_daemon *daemon, const char *uuid, gint64 until_us,
-                              gboolean (*over)(gpointer user), gpointer user);
+                              gboolean (*over)(gpointer user), gpointer user, double *load);
 
 /* TRUE if the link to that host was sampled within a day, so that a migration need not do it. */
 gboolean lpm_forecast_knows_link(struct lpm_daemon *daemon, const char *peer);

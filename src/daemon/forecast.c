@@ -16,18 +16,22 @@
 #define DEVICES_US 1e4
 #define DEVICES_US_HIGH 4e4
 #define ROUNDS_MAX 60
-/* A round that begins with less than this is QEMU's last: it goes with the devices. */
+#define LOAD_EXPONENT 0.7
+/* QEMU measures its rate by tenths of a second, so that what it allows itself wavers: a rest that
+ * is above it by less than a quarter, or by this, is its last. */
 #define CRUMB_BYTES (128.0 * 1024)
+#define CRUMB_PART 0.25
 /* QEMU compares 512 pages of each GiB, so that one page found dirty stands for 2 MiB. */
 #define BYTES_PER_HIT (2.0 * 1024 * 1024)
 /* The distinct pages of one second say little of those of ten: the working set is taken for so many
- * times that, in the best and in the expected case. In the worst it is all that is resident. */
+ * times that. */
 #define WORKING_SET_LOW 1.5
 #define WORKING_SET 6.0
+#define WORKING_SET_HIGH 30.0
 
 /* One end of the ranges, or their middle. */
 struct scenario {
-    double full, zero, rate, ratio, dirty, working_set, limit_us; /* bytes, bytes/s */
+    double full, zero, rate, ratio, dirty, again, working_set, limit_us; /* bytes, bytes/s */
     double before_us, after_us, added_us, freeze, devices_us, switch_us;
     enum lpm_post_copy post_copy;
     guint rounds_max;
@@ -42,6 +46,13 @@ enum { BEST, EXPECTED, WORST, CASES };
 
 /* ---- what one case assumes ---- */
 
+/* Whoever shares a processor with n others gets a part of it. Less than in proportion, since the
+ * load of this moment is not that of the whole migration. */
+double lpm_load_slows(double load)
+{
+    return load > 1 ? pow(load, LOAD_EXPONENT) : 1;
+}
+
 static double pick(const struct lpm_range *range, int which, gboolean more_is_better)
 {
     if (which == EXPECTED)
@@ -49,8 +60,8 @@ static double pick(const struct lpm_range *range, int which, gboolean more_is_be
     return (which == BEST) == more_is_better ? range->high : range->low;
 }
 
-/* The sample counts hits: their number has the spread of chance. With few of them what earlier
- * migrations saw weighs as much as four. */
+/* The sample counts hits: their number has the spread of chance. What QEMU saw the last time is the
+ * better figure as long as the sample does not speak against it. */
 static double dirty_of(const struct lpm_forecast_input *input, int which)
 {
     double before = input->lessons.dirty_rate;
@@ -60,13 +71,12 @@ static double dirty_of(const struct lpm_forecast_input *input, int which)
     if (input->dirty_rate < 0)
         return which == BEST ? before / 4 : which == EXPECTED ? before : before * 4 + BYTES_PER_HIT;
     double hits = input->dirty_rate / BYTES_PER_HIT, spread = 2 * sqrt(hits);
+    double least = MAX(hits - spread, 0) * BYTES_PER_HIT;
+    double most = (hits + spread + 3) * BYTES_PER_HIT;
 
-    if (which == BEST)
-        return MAX(hits - spread, 0) * BYTES_PER_HIT;
-    if (which == WORST)
-        return (hits + spread + 3) * BYTES_PER_HIT;
-    double weight = before < 0 ? 1 : hits / (hits + 4);
-    return weight * input->dirty_rate + (1 - weight) * MAX(before, 0);
+    if (which == EXPECTED)
+        return before >= least && before <= most ? before : input->dirty_rate;
+    return which == BEST ? least : most;
 }
 
 static double full_of(const struct lpm_forecast_input *input, int which)
@@ -80,7 +90,7 @@ static double full_of(const struct lpm_forecast_input *input, int which)
 
 static double rate_of(const struct lpm_forecast_input *input, int which, double ratio)
 {
-    double rate = pick(&input->lessons.engine, which, TRUE);
+    double rate = pick(&input->lessons.engine, which, TRUE) / lpm_load_slows(input->load);
     double link = input->link_rate > 0 ? input->link_rate : input->lessons.link_rate;
 
     if (link > 0)
@@ -96,7 +106,11 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
     const struct lpm_lessons *lessons = &input->lessons;
     double ratio = pick(&lessons->ratio, which, TRUE), full = full_of(input, which);
     double dirty = dirty_of(input, which);
-    double set = which == WORST ? full : dirty * (which == BEST ? WORKING_SET_LOW : WORKING_SET);
+    double seconds = which == BEST       ? WORKING_SET_LOW
+                     : which == EXPECTED ? WORKING_SET
+                                         : WORKING_SET_HIGH;
+
+    double slow = lpm_load_slows(input->load);
 
     *scenario = (struct scenario){
         .full = full,
@@ -104,10 +118,11 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
         .rate = rate_of(input, which, ratio),
         .ratio = ratio,
         .dirty = dirty,
-        .working_set = MIN(set, full),
+        .again = pick(&lessons->again, which, FALSE),
+        .working_set = MIN(dirty * seconds, full),
         .limit_us = limit_ms * 1e3,
-        .before_us = pick(&lessons->before_us, which, FALSE) + input->sampling_us,
-        .after_us = pick(&lessons->after_us, which, FALSE),
+        .before_us = pick(&lessons->before_us, which, FALSE) * slow + input->sampling_us,
+        .after_us = pick(&lessons->after_us, which, FALSE) * slow,
         .added_us = pick(&lessons->added_us, which, FALSE),
         .freeze = pick(&lessons->freeze, which, FALSE),
         .switch_us = pick(&lessons->switch_us, which, FALSE),
@@ -139,16 +154,17 @@ static void pre_copy(const struct scenario *scenario, struct course *course)
     double left = scenario->full, time_us = scan_us(scenario), sent = 0;
     int round = 1;
 
-    for (; left - allowed > CRUMB_BYTES && round < ROUNDS_MAX; round++) {
+    for (; left - allowed > MAX(CRUMB_BYTES, allowed * CRUMB_PART) && round < ROUNDS_MAX; round++) {
         double now = sending_us(scenario, left - allowed) + (round == 1 ? scan_us(scenario) : 0);
-        double written = MIN(scenario->dirty * now / SECOND, scenario->working_set);
+        double written =
+            MIN(scenario->dirty * now / SECOND, scenario->working_set) * scenario->again;
 
         sent += left - allowed;
         time_us += sending_us(scenario, left - allowed);
         left = MIN(allowed + written, MAX(scenario->working_set, allowed));
     }
     course->ends = round < ROUNDS_MAX;
-    course->rounds = round + 1; /* QEMU counts the last look as one */
+    course->rounds = MAX(round, 2); /* the last one is that of the suspension */
     sent += MIN(left, allowed);
     course->suspended_us =
         MAX(sending_us(scenario, MIN(left, allowed)) * scenario->freeze, scenario->devices_us) +
@@ -273,10 +289,10 @@ static json_t *inputs_json(const struct lpm_forecast_input *input)
     const struct lpm_lessons *lessons = &input->lessons;
 
     return json_pack(
-        "{s:I, s:o, s:o, s:o, s:o, s:o, s:i, s:b, s:s, s:o, s:f, s:{s:i, s:i, s:i}}",
+        "{s:I, s:o, s:o, s:f, s:o, s:o, s:o, s:i, s:b, s:s, s:o, s:f, s:{s:i, s:i, s:i}}",
         "memory_bytes", (json_int_t)input->memory_bytes, "resident_bytes",
-        positive((double)input->resident_bytes), "link_rate", positive(input->link_rate),
-        "dirty_rate", input->dirty_rate < 0 ? json_null() : number(input->dirty_rate),
+        positive((double)input->resident_bytes), "link_rate", positive(input->link_rate), "load",
+        input->load, "dirty_rate", input->dirty_rate < 0 ? json_null() : number(input->dirty_rate),
         "dirty_rate_before", lessons->dirty_rate < 0 ? json_null() : number(lessons->dirty_rate),
         "bandwidth", positive((double)input->bandwidth), "max_suspend_ms",
         (int)input->max_suspend_ms, "limit_asked", input->limit_asked, "post_copy",

@@ -27,11 +27,14 @@ struct lpm_lessons {
     struct lpm_range added_us;  /* the hand-over, within the suspension */
     struct lpm_range freeze;    /* the suspension before it, as a part of what QEMU was allowed */
     struct lpm_range switch_us; /* suspension of a switch to post-copy */
-    struct lpm_range engine;    /* rate of QEMU and the movers when nothing caps it */
-    struct lpm_range ratio;     /* bytes of the stream per byte on the link */
-    struct lpm_range full;      /* part of the resident memory that goes as full pages */
-    double dirty_rate;          /* the partition's, as QEMU saw it; -1: not known */
-    double link_rate;           /* of the link to that host, sampled last; 0: not known */
+    /* before_us, after_us and engine are of a host that has nothing else to do: lpm_load_slows()
+     * was taken out. */
+    struct lpm_range engine;             /* rate of QEMU and the movers when nothing caps it */
+    struct lpm_range ratio;              /* bytes of the stream per byte on the link */
+    struct lpm_range full;               /* part of the resident memory that goes as full pages */
+    struct lpm_range again;              /* part of the pages written that goes again */
+    double dirty_rate;                   /* the partition's, as QEMU saw it; -1: not known */
+    double link_rate;                    /* of the link to that host, sampled last; 0: not known */
     guint of_partition, of_pair, of_all; /* migrations that were learnt from */
 };
 
@@ -46,6 +49,7 @@ struct lpm_forecast_input {
     gboolean limit_asked; /* the operator named max_suspend_ms for this migration */
     enum lpm_post_copy post_copy;
     guint post_copy_rounds; /* of lpmd.conf */
+    double load;            /* tasks that want a processor, for each processor; 0: not known */
     double sampling_us;     /* what the samples for it delay it by */
     struct lpm_lessons lessons;
 };
@@ -59,6 +63,9 @@ struct lpm_forecast {
     enum lpm_converges converges;
     guint limit_ms; /* for QEMU: what max_suspend_ms leaves beside the hand-over, if it was asked */
 };
+
+/* How many times longer what needs a processor takes at that load (at least 1). Pure. */
+double lpm_load_slows(double load);
 
 void lpm_forecast_make(const struct lpm_forecast_input *input, struct lpm_forecast *forecast);
 

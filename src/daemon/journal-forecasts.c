@@ -19,8 +19,9 @@ gboolean lpm_journal_forecast_add(struct lpm_journal *journal, const char *id, i
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
-        journal, error, "INSERT INTO forecasts (migration, made_ms, document) VALUES (?, ?, ?)",
-        "sij", id, made_ms, forecast);
+        journal, error,
+        "INSERT OR REPLACE INTO forecasts (migration, made_ms, document) VALUES (?, ?, ?)", "sij",
+        id, made_ms, forecast);
 
     if (!statement || !lpm_journal_db_begin(journal, FALSE, error))
         return FALSE;

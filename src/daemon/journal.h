@@ -82,7 +82,7 @@ typedef struct lpm_forecast_past {
 } LpmForecastPast;
 void lpm_forecast_past_free(LpmForecastPast *past);
 
-/* Stores the forecast (borrowed) of a migration, once: another one of the same is an error. */
+/* Stores the forecast (borrowed) of a migration, in place of one that an earlier attempt had. */
 gboolean lpm_journal_forecast_add(struct lpm_journal *journal, const char *id, int64_t made_ms,
                                   json_t *forecast, GError **error);
 /* LpmForecastPast (freed with the array), newest first, at most `limit`: migrations from this host

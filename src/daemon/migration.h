@@ -141,7 +141,8 @@ typedef struct lpm_migration {
     json_t *findings; /* source: of its validation, errors first; NULL: none yet */
     json_t *report;   /* source, at the end */
     /* source: the forecast, and with a limit of its own what speaks against it (NULL: nothing) */
-    gboolean forecast_made;
+    gboolean forecasting, forecast_made;
+    gint64 begun_us;  /* wall clock: the attempt's, behind all waiting in the queue */
     gint64 proved_us; /* monotonic: when the checks were over; 0: not yet */
     double link_rate; /* as they sampled it, bytes/s; 0: not */
     json_t *forecast;

@@ -76,9 +76,12 @@ static json_t *costs_json(const LpmMigration *migration, gint64 resumed_us, gint
 {
     gint64 begin = migration->stream_begin_us;
 
-    return json_pack("{s:o, s:I, s:o, s:o, s:i}", "before_us",
-                     positive_or_null(begin ? begin - migration->started_ms * 1000 : 0),
-                     "sampling_us", (json_int_t)migration->sampling_us, "stream_us",
+    gint64 started = migration->started_ms * 1000;
+    gint64 begun = MAX(migration->begun_us, started);
+
+    return json_pack("{s:I, s:o, s:I, s:o, s:o, s:i}", "queued_us", (json_int_t)(begun - started),
+                     "before_us", positive_or_null(begin ? begin - begun : 0), "sampling_us",
+                     (json_int_t)migration->sampling_us, "stream_us",
                      positive_or_null(begin && migration->stop_us ? migration->stop_us - begin : 0),
                      "after_us", positive_or_null(resumed_us ? now_us - resumed_us : 0), "limit_ms",
                      (int)migration->limit_ms);

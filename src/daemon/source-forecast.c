@@ -55,11 +55,14 @@ static void announce(LpmMigration *migration, json_t *forecast, guint limit_ms, 
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
+    g_clear_pointer(&migration->forecast, json_decref);
+    g_free(migration->objection);
     migration->forecast = forecast;
     if (migration->limit_asked)
         migration->limit_ms = limit_ms;
     migration->objection = objection;
     migration->forecast_made = TRUE;
+    migration->forecasting = FALSE;
     g_cond_broadcast(&migration->changed);
 }
 
@@ -83,8 +86,8 @@ static void make_forecast(LpmMigration *migration)
     gboolean sampled = lpm_dirty_sample_begin(daemon, migration->uuid);
     lpm_forecast_gather(daemon, &query, &input);
     if (sampled)
-        input.dirty_rate =
-            lpm_dirty_sample_fetch(daemon, migration->uuid, until, copy_is_over, migration);
+        input.dirty_rate = lpm_dirty_sample_fetch(daemon, migration->uuid, until, copy_is_over,
+                                                  migration, &input.load);
     input.link_rate = await_link(migration, until);
     input.sampling_us = delay_of(migration, lpm_monotonic_us());
     lpm_forecast_make(&input, &forecast);
@@ -98,7 +101,15 @@ static void make_forecast(LpmMigration *migration)
 
 void lpm_source_forecast_begin(LpmMigration *migration)
 {
-    lpm_migrations_run(migration->daemon->migrations, migration, make_forecast);
+    g_mutex_lock(&migration->lock);
+    gboolean idle = !migration->forecasting; /* of an attempt before this one */
+    migration->begun_us = lpm_wall_us();
+    migration->forecasting = TRUE;
+    migration->forecast_made = FALSE;
+    migration->proved_us = migration->sampling_us = 0;
+    g_mutex_unlock(&migration->lock);
+    if (idle)
+        lpm_migrations_run(migration->daemon->migrations, migration, make_forecast);
 }
 
 gboolean lpm_source_forecast_holds(LpmMigration *migration, GError **error)

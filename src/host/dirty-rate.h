@@ -23,7 +23,9 @@ gboolean lpm_host_dirty_rate(struct lpm_host *host, const char *uuid, gint64 *ra
 /* How much of the partition's memory is in the resident set of its QEMU: at most `memory_bytes`.
  * What it has never written to is not in it and goes as zero pages. 0 when /proc does not tell. */
 guint64 lpm_qemu_resident(pid_t pid, guint64 memory_bytes);
-/* The same of the text of /proc/PID/smaps. Pure. */
+/* The same of the text of /proc/PID/smaps, and of /proc/PID/status, where QEMU's own counts too and
+ * which is taken of large partitions. Pure. */
 guint64 lpm_smaps_resident(const char *smaps, guint64 memory_bytes);
+guint64 lpm_status_resident(const char *status, guint64 memory_bytes);
 
 #endif

@@ -50,8 +50,8 @@ json_t *lpm_expect_end(struct lpm_daemon *daemon, const json_t *model,
     input.link_rate = lpm_validate_link_rate(report);
     input.sampling_us = input.limit_asked ? WAITED_US : 0;
     if (sampled)
-        input.dirty_rate = lpm_dirty_sample_fetch(daemon, query.uuid,
-                                                  begin_us + LPM_DIRTY_SAMPLE_LIMIT_US, NULL, NULL);
+        input.dirty_rate = lpm_dirty_sample_fetch(
+            daemon, query.uuid, begin_us + LPM_DIRTY_SAMPLE_LIMIT_US, NULL, NULL, &input.load);
     lpm_forecast_make(&input, &forecast);
     return lpm_forecast_json(&input, &forecast, lpm_wall_us() / 1000);
 }

@@ -29,6 +29,7 @@ static struct lpm_forecast_input ordinary(void)
     input.lessons.ratio = (struct lpm_range){1, 1, 1};
     input.lessons.full = (struct lpm_range){1, 1, 1};
     input.lessons.freeze = (struct lpm_range){0.8, 1, 1.2};
+    input.lessons.again = (struct lpm_range){1, 1, 1};
     return input;
 }
 
@@ -44,6 +45,37 @@ static void assert_ordered(const struct lpm_range *range)
 {
     assert_true(range->low <= range->expected);
     assert_true(range->expected <= range->high);
+}
+
+static LpmForecastPast *past_of(const char *uuid, const char *peer, int bandwidth, int stream_ms,
+                                int suspended_ms)
+{
+    LpmForecastPast *past = g_new0(LpmForecastPast, 1);
+    LpmMigrationRow *row = past->row = g_new0(LpmMigrationRow, 1);
+
+    row->id = g_strdup("m");
+    row->partition = g_strdup("web");
+    row->uuid = g_strdup(uuid);
+    row->peer = g_strdup(peer);
+    row->role = g_strdup("source");
+    row->state = g_strdup("done");
+    row->doc = json_pack("{s:i}", "bandwidth", bandwidth);
+    row->report = json_pack(
+        "{s:i, s:i, s:f, s:i, s:i, s:{s:i}, s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:{s:i}}",
+        "total_ms", 2000, "suspended_us", suspended_ms * 1000, "compression_ratio", 2.5,
+        "stream_bytes", 100000000, "dirty_rate", 4096, "handover", "added_us", 20000, "pages",
+        "sent", 25000, "zero", 1000, "resent", 5000, "costs", "before_us", 900000, "stream_us",
+        stream_ms * 1000, "after_us", 100000, "limit_ms", 300, "link_bytes", "sent", 40000000);
+    past->forecast =
+        json_pack("{s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i}, s:{s:i, s:i}}", "total_ms", "low", 1000,
+                  "expected", 1500, "high", 3000, "suspended_us", "low", 100000, "expected", 400000,
+                  "high", 500000, "inputs", "resident_bytes", 100000000, "link_rate", 50000000);
+    return past;
+}
+
+static GPtrArray *new_past(void)
+{
+    return g_ptr_array_new_with_free_func((GDestroyNotify)lpm_forecast_past_free);
 }
 
 static void test_ordinary(void **state)
@@ -104,6 +136,44 @@ static void test_unknown(void **state)
     assert_true(unknown.total_us.low < known.total_us.low);
     assert_true(unknown.total_us.high > known.total_us.high);
     assert_true(isfinite(unknown.total_us.expected));
+}
+
+/* What QEMU saw the last time counts until the sample speaks against it. */
+static void test_dirty_rate_before(void **state)
+{
+    struct lpm_forecast_input input = ordinary();
+    double usual = make(&input).stream_bytes.expected;
+
+    (void)state;
+    input.lessons.dirty_rate = 5 * MIB;
+    assert_true(make(&input).stream_bytes.expected < usual - 10 * MIB);
+    input.lessons.dirty_rate = 40 * MIB;
+    assert_true(fabs(make(&input).stream_bytes.expected - usual) < 1);
+    input.dirty_rate = -1;
+    assert_true(make(&input).stream_bytes.expected > usual + 100 * MIB);
+}
+
+/* A busy host is slower, and what was seen while it was busy is not taken for its best. */
+static void test_load(void **state)
+{
+    struct lpm_forecast_input input = ordinary();
+    g_autoptr(GPtrArray) past = new_past();
+    struct lpm_lessons idle, busy;
+
+    (void)state;
+    input.lessons.engine = (struct lpm_range){5e7, 5e7, 5e7};
+    double usual = make(&input).total_us.expected;
+    input.load = 0.5;
+    assert_true(fabs(make(&input).total_us.expected - usual) < 1);
+    input.load = 4;
+    assert_true(make(&input).total_us.expected > 2 * usual);
+    g_ptr_array_add(past, past_of("u1", "beta", 0, 820, 200));
+    lpm_lessons_learn(past, "u1", "beta", &idle);
+    LpmForecastPast *entry = past->pdata[0];
+    json_object_set_new(json_object_get(entry->forecast, "inputs"), "load", json_real(4));
+    lpm_lessons_learn(past, "u1", "beta", &busy);
+    assert_true(busy.engine.expected > 2 * idle.engine.expected);
+    assert_true(busy.before_us.expected < idle.before_us.expected / 2);
 }
 
 static void test_never_converges(void **state)
@@ -179,37 +249,6 @@ static void test_first_ever(void **state)
 
 /* ---- history ---- */
 
-static LpmForecastPast *past_of(const char *uuid, const char *peer, int bandwidth, int stream_ms,
-                                int suspended_ms)
-{
-    LpmForecastPast *past = g_new0(LpmForecastPast, 1);
-    LpmMigrationRow *row = past->row = g_new0(LpmMigrationRow, 1);
-
-    row->id = g_strdup("m");
-    row->partition = g_strdup("web");
-    row->uuid = g_strdup(uuid);
-    row->peer = g_strdup(peer);
-    row->role = g_strdup("source");
-    row->state = g_strdup("done");
-    row->doc = json_pack("{s:i}", "bandwidth", bandwidth);
-    row->report = json_pack(
-        "{s:i, s:i, s:f, s:i, s:i, s:{s:i}, s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i}, s:{s:i}}",
-        "total_ms", 2000, "suspended_us", suspended_ms * 1000, "compression_ratio", 2.5,
-        "stream_bytes", 100000000, "dirty_rate", 4096, "handover", "added_us", 20000, "pages",
-        "sent", 25000, "zero", 1000, "resent", 5000, "costs", "before_us", 900000, "stream_us",
-        stream_ms * 1000, "after_us", 100000, "limit_ms", 300, "link_bytes", "sent", 40000000);
-    past->forecast =
-        json_pack("{s:{s:i, s:i, s:i}, s:{s:i, s:i, s:i}, s:{s:i, s:i}}", "total_ms", "low", 1000,
-                  "expected", 1500, "high", 3000, "suspended_us", "low", 100000, "expected", 400000,
-                  "high", 500000, "inputs", "resident_bytes", 100000000, "link_rate", 50000000);
-    return past;
-}
-
-static GPtrArray *new_past(void)
-{
-    return g_ptr_array_new_with_free_func((GDestroyNotify)lpm_forecast_past_free);
-}
-
 static void test_learns(void **state)
 {
     g_autoptr(GPtrArray) past = new_past();
@@ -248,7 +287,7 @@ static void test_learns_no_cap(void **state)
     struct lpm_lessons lessons, fresh;
 
     (void)state;
-    g_ptr_array_add(past, past_of("u1", "beta", 100000000, 820, 200));
+    g_ptr_array_add(past, past_of("u1", "beta", 45000000, 820, 200));
     lpm_lessons_default(&fresh);
     lpm_lessons_learn(past, "u1", "beta", &lessons);
     assert_true(fabs(lessons.engine.expected - fresh.engine.expected) < 1);
@@ -345,8 +384,9 @@ static void test_journal(void **state)
     add_migration(journal, "m1", "source");
     add_migration(journal, "m2", "source");
     add_migration(journal, "m3", "target");
-    assert_true(lpm_journal_forecast_add(journal, "m1", 5, forecast, NULL));
-    assert_false(lpm_journal_forecast_add(journal, "m1", 6, forecast, NULL));
+    json_auto_t *earlier = json_pack("{s:s}", "converges", "no");
+    assert_true(lpm_journal_forecast_add(journal, "m1", 5, earlier, NULL));
+    assert_true(lpm_journal_forecast_add(journal, "m1", 6, forecast, NULL));
     assert_false(lpm_journal_forecast_add(journal, "none", 6, forecast, NULL));
     assert_true(lpm_journal_migration_finish(journal, "m2", "done", 9, NULL, NULL, NULL));
     assert_true(lpm_journal_migration_finish(journal, "m3", "done", 9, NULL, NULL, NULL));
@@ -422,6 +462,8 @@ int main(void)
         cmocka_unit_test(test_ordinary),
         cmocka_unit_test(test_directions),
         cmocka_unit_test(test_unknown),
+        cmocka_unit_test(test_dirty_rate_before),
+        cmocka_unit_test(test_load),
         cmocka_unit_test(test_never_converges),
         cmocka_unit_test(test_small_working_set),
         cmocka_unit_test(test_holds),

@@ -49,6 +49,18 @@ static void test_smaps(void **state)
     assert_int_equal(lpm_smaps_resident("Rss: x kB\n-\nffff-0 rw-p 0 0 0\nRss: 5 kB", MIB), 0);
 }
 
+static void test_status(void **state)
+{
+    static const char status[] =
+        "Name:\tqemu\nVmRSS:\t  900 kB\nRssAnon:\t  2048 kB\n"
+        "RssFile:\t 500 kB\nRssShmem:\t 1024 kB\nHugetlbPages:\t 4096 kB\n";
+
+    (void)state;
+    assert_int_equal(lpm_status_resident(status, 512 * MIB), 7 * MIB);
+    assert_int_equal(lpm_status_resident(status, 2 * MIB), 2 * MIB);
+    assert_int_equal(lpm_status_resident("", MIB), 0);
+}
+
 /* The kernel's own text of this process: what was written to is counted, what was only read is not.
  */
 static void test_own(void **state)
@@ -68,6 +80,8 @@ static void test_own(void **state)
     assert_true(after - before >= written);
     assert_true(after - before < written + 8 * MIB);
     assert_int_equal(lpm_qemu_resident(0, 1024 * MIB), 0);
+    /* Of a large one the counters. */
+    assert_true(lpm_qemu_resident(getpid(), 64 * 1024 * MIB) >= written);
     munmap(memory, size);
 }
 
@@ -75,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_smaps),
+        cmocka_unit_test(test_status),
         cmocka_unit_test(test_own),
     };
 
