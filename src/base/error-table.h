@@ -203,6 +203,14 @@ LPM_E(6111, MAP_WRONG, ERROR, 409,
 LPM_E(6112, MAP_AMBIGUOUS, ERROR, 409,
       "The roles of a network or storage name different ones on the target",
       "Say which is meant with --map, or correct [networks] and [storage] in lpmd.conf", "")
+LPM_E(6113, MAC_ELSEWHERE, ERROR, 409,
+      "Somebody else on the network uses a MAC address of the partition",
+      "Find who is behind the port that the cause names; give one of the two another address", "")
+LPM_E(6114, NVRAM_PLACE, ERROR, 409,
+      "The partition's firmware variables have no place on the target",
+      "Install the same firmware there, or move away what has the file's name", "")
+LPM_E(6115, TPM_MISSING, ERROR, 409, "The target cannot emulate a TPM",
+      "Install swtpm there and restart libvirtd", "")
 LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
       "The partition would be suspended for longer than was asked for",
       "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "

@@ -24,7 +24,7 @@ static const char *last_message(void)
 
 /* ---- definitions ---- */
 
-static json_t *macs_of(virDomainPtr domain)
+static json_t *macs_of(virDomainPtr domain, char **nvram)
 {
     static const struct lpm_xml_member mac[] = {{"mac", "@address", LPM_XML_TEXT},
                                                 {NULL, NULL, LPM_XML_TEXT}};
@@ -34,6 +34,7 @@ static json_t *macs_of(virDomainPtr domain)
     json_t *found = xml ? lpm_xml_list(xml, "devices/interface/mac", mac) : json_array();
     size_t i;
 
+    *nvram = xml ? lpm_xml_text(xml, NULL, "os/nvram") : g_strdup("");
     free(text);
     json_array_foreach (found, i, entry)
         json_array_append(list, json_object_get(entry, "mac"));
@@ -45,9 +46,12 @@ static json_t *definition(virDomainPtr domain)
 {
     char uuid[VIR_UUID_STRING_BUFLEN] = "";
 
+    g_autofree char *nvram = NULL;
+    json_t *macs = macs_of(domain, &nvram);
+
     virDomainGetUUIDString(domain, uuid);
-    return json_pack("{s:s, s:s, s:b, s:o}", "name", virDomainGetName(domain), "uuid", uuid,
-                     "active", virDomainIsActive(domain) == 1, "macs", macs_of(domain));
+    return json_pack("{s:s, s:s, s:b, s:o, s:s}", "name", virDomainGetName(domain), "uuid", uuid,
+                     "active", virDomainIsActive(domain) == 1, "macs", macs, "nvram", nvram);
 }
 
 json_t *lpm_host_definitions(struct lpm_host *host, GError **error)
@@ -82,9 +86,11 @@ json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **
         host_xml ? lpm_xml_text(host_xml, NULL, "host/cpu/microcode/@version") : g_strdup("");
 
     free(capabilities);
-    return json_pack("{s:b, s:s, s:I, s:s, s:s}", "known", TRUE, "emulator", emulator, "vcpus_max",
-                     (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml", cpu,
-                     "microcode", microcode);
+    gboolean tpm =
+        lpm_xml_has(xml, NULL, "devices/tpm/enum[@name='backendModel']/value[.='emulator']");
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:b}", "known", TRUE, "emulator", emulator,
+                     "vcpus_max", (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml",
+                     cpu, "microcode", microcode, "tpm_emulator", tpm);
 }
 
 json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const char *cpu_xml,

@@ -13,24 +13,23 @@
 
 /* Everything of a partition that a check looks at:
  * {name, uuid, id or null, state, persistent, memory_bytes, vcpus, arch, machine, hypervisor,
- *  emulator, cpu_mode, cpu_xml, os_files: [{role, path}], hugepages: [{size}],
- *  disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool, volume,
- *           protocol, name, address, port, socket, initiator, auth, reservations,
- *           backing: [{path}]}],
- *  adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan, port, team}],
- *  hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards:
+ *  emulator, cpu_mode, nvram, nvram_template, cpu_xml, os_files: [{role, path}], hugepages:
+ * [{size}], disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool,
+ * volume, protocol, name, address, port, socket, initiator, auth, reservations, backing:
+ * [{path}]}], adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan,
+ * port, team}], hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards:
  *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
  *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither
  * a name nor a UUID here. */
 json_t *lpm_host_model(struct lpm_host *host, const char *name, GError **error);
 
-/* Array of {name, uuid, active, macs: [...]}: all partitions, running or only defined. */
+/* Array of {name, uuid, active, macs: [...], nvram}: all partitions, running or only defined. */
 json_t *lpm_host_definitions(struct lpm_host *host, GError **error);
 
 /* What this host's QEMU can be: of a partition's {arch, machine, hypervisor, emulator} in `model`.
  * {emulator, known (machine type and kind of virtualisation), cause, vcpus_max, cpu_xml (the host's
- *  own processor, of passthrough)}. */
+ *  own processor, of passthrough), tpm_emulator}. */
 json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error);
 
 /* Compares a processor's description with what this host can give, as libvirt and QEMU see it:

@@ -17,6 +17,8 @@ static const struct lpm_xml_member root_members[] = {
     {"hypervisor", "@type", LPM_XML_TEXT},
     {"emulator", "devices/emulator", LPM_XML_TEXT},
     {"cpu_mode", "cpu/@mode", LPM_XML_TEXT},
+    {"nvram", "os/nvram", LPM_XML_TEXT},
+    {"nvram_template", "os/nvram/@template", LPM_XML_TEXT},
     {"memory_kib", "memory", LPM_XML_INT},
     {NULL, NULL, LPM_XML_TEXT},
 };

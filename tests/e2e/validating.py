@@ -154,3 +154,14 @@ def bound(lab, where, source, target):
         yield
     finally:
         proc.run(lab.enter(where, "umount", target))
+
+
+@contextlib.contextmanager
+def on_battery(lab, where):
+    battery = os.path.join(lab.lab.var_dir, "power", "BAT0")
+    os.makedirs(battery, exist_ok=True)
+    for name, text in (("type", "Battery"), ("status", "Discharging")):
+        with open(os.path.join(battery, name), "w", encoding="ascii") as f:
+            f.write(text + "\n")
+    with bound(lab, where, os.path.dirname(battery), "/sys/class/power_supply"):
+        yield

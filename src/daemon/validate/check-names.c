@@ -80,6 +80,35 @@ static gboolean is_namesake(const struct lpm_judgement *judgement, const json_t 
            strcmp(lpm_fact(partition, "uuid"), lpm_fact(judgement->model, "uuid")) == 0;
 }
 
+/* Who else sends with the partition's address shows behind another port than the partition: on the
+ * target than the source's bridge, from which its frames come; here than its own tap. What its
+ * frames leave behind themselves is behind those. */
+static void judge_ports(struct lpm_judgement *judgement, const json_t *adapter, size_t number)
+{
+    const json_t *ours =
+        json_object_get(json_object_get(judgement->sources, "networks"), "adapters");
+    const json_t *theirs =
+        json_object_get(json_object_get(judgement->targets, "networks"), "adapters");
+    const json_t *here = json_array_get(ours, number), *there = json_array_get(theirs, number);
+    const char *port = lpm_fact(there, "port"), *way = lpm_fact(there, "port_of_source");
+    const char *own = lpm_fact(here, "port"), *tap = lpm_fact(adapter, "tap");
+
+    if (*port && *way && strcmp(port, way) != 0)
+        lpm_find(
+            judgement, LPM_E_MAC_ELSEWHERE,
+            "frames with %s as their sender reach %s of %s through %s, and those of %s through "
+            "%s",
+            lpm_fact(adapter, "mac"), lpm_fact(there, "interface"), judgement->target_name, port,
+            judgement->source_name, way);
+    else if (*own && *tap && strcmp(own, tap) != 0)
+        lpm_find(
+            judgement, LPM_E_MAC_ELSEWHERE,
+            "frames with %s as their sender reach %s of %s through %s, and the partition's come "
+            "through %s",
+            lpm_fact(adapter, "mac"), lpm_fact(here, "interface"), judgement->source_name, own,
+            tap);
+}
+
 void lpm_judge_macs(struct lpm_judgement *judgement)
 {
     const json_t *adapters = json_object_get(judgement->model, "adapters"), *adapter, *other;
@@ -89,6 +118,7 @@ void lpm_judge_macs(struct lpm_judgement *judgement)
     json_array_foreach (adapters, i, adapter) {
         const char *mac = lpm_fact(adapter, "mac");
 
+        judge_ports(judgement, adapter, i);
         json_array_foreach (json_object_get(names, "partitions"), k, other) {
             if (*mac && !is_namesake(judgement, other) && has_mac(other, mac))
                 lpm_find(judgement, LPM_E_MAC_IN_USE, "%s is an address of partition '%s' on %s",

@@ -5,6 +5,7 @@
  * that go from bridge to bridge both ways, as large as the partition's own (host/probe.h).
  */
 #include "daemon/validate/checks.h"
+#include "host/bridge.h"
 #include "host/inspect.h"
 #include "host/probe.h"
 
@@ -40,7 +41,7 @@ static char *interface_of(struct lpm_daemon *daemon, const json_t *adapter, json
     return bridge;
 }
 
-void lpm_networks_note_mtu(struct lpm_daemon *daemon, json_t *model)
+void lpm_networks_note(struct lpm_daemon *daemon, json_t *model)
 {
     json_t *adapter;
     size_t i;
@@ -54,7 +55,9 @@ void lpm_networks_note_mtu(struct lpm_daemon *daemon, json_t *model)
         /* What a guest takes without being told otherwise. */
         if (!mtu)
             mtu = own ? MIN(own, ETHERNET_MTU) : ETHERNET_MTU;
+        g_autofree char *address = lpm_interface_address(interface);
         json_object_set_new(adapter, "probe_mtu", json_integer(mtu));
+        json_object_set_new(adapter, "bridge_address", json_string(address));
         json_decref(facts);
     }
 }
@@ -65,6 +68,20 @@ struct look {
     guint8 number;
     json_t *facts;
 };
+
+/* Behind which ports the partition's address and, on the target, the source's bridge were seen:
+ * after the probe, with which the source's bridge has sent frames. */
+static void look_at_ports(const struct lpm_validation *validation, const json_t *adapter,
+                          const char *interface, json_t *facts)
+{
+    g_autofree char *own = lpm_bridge_port_of(interface, lpm_fact(adapter, "mac"));
+    g_autofree char *source = lpm_bridge_port_of(interface, lpm_fact(adapter, "bridge_address"));
+
+    if (own)
+        json_object_set_new(facts, "port", json_string(own));
+    if (source && validation->side == LPM_SIDE_TARGET)
+        json_object_set_new(facts, "port_of_source", json_string(source));
+}
 
 static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
 {
@@ -85,6 +102,7 @@ static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
         json_t *answer = lpm_probe_run(&probe);
         json_object_update(facts, answer);
         json_decref(answer);
+        look_at_ports(validation, look->adapter, interface, facts);
     }
     json_object_set_new(facts, "mac", json_string(lpm_fact(look->adapter, "mac")));
     json_object_set_new(facts, "network", json_string(lpm_fact(look->adapter, "network")));

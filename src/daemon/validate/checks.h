@@ -20,11 +20,13 @@ json_t *lpm_gather_files(struct lpm_validation *validation, GError **error);
 void lpm_judge_files(struct lpm_judgement *judgement);
 json_t *lpm_gather_definition(struct lpm_validation *validation, GError **error);
 void lpm_judge_definition(struct lpm_judgement *judgement);
+json_t *lpm_gather_firmware(struct lpm_validation *validation, GError **error);
+void lpm_judge_firmware(struct lpm_judgement *judgement);
 json_t *lpm_gather_networks(struct lpm_validation *validation, GError **error);
 void lpm_judge_networks(struct lpm_judgement *judgement);
-/* Adds to each adapter the size of frames that the partition may send (`probe_mtu`), which only
- * its own host knows. */
-void lpm_networks_note_mtu(struct lpm_daemon *daemon, json_t *model);
+/* Adds to each adapter what only the partition's own host knows: the size of frames that it may
+ * send (`probe_mtu`), and the address of its bridge (`bridge_address`). */
+void lpm_networks_note(struct lpm_daemon *daemon, json_t *model);
 json_t *lpm_gather_names(struct lpm_validation *validation, GError **error);
 void lpm_judge_names(struct lpm_judgement *judgement);
 void lpm_judge_macs(struct lpm_judgement *judgement);

@@ -132,7 +132,7 @@ static json_t *run_source(struct lpm_validation *validation)
 static void complete_model(struct lpm_daemon *daemon, json_t *model)
 {
     lpm_processor_note_host(daemon, model);
-    lpm_networks_note_mtu(daemon, model);
+    lpm_networks_note(daemon, model);
 }
 
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,

@@ -17,6 +17,8 @@ const struct lpm_check lpm_checks[] = {
      lpm_judge_caches},
     {"files", "Media, firmware and kernels are on the target", "R2.2", TRUE, lpm_gather_files,
      lpm_judge_files},
+    {"firmware", "Firmware variables and TPM have a place on the target", "R2.2", TRUE,
+     lpm_gather_firmware, lpm_judge_firmware},
     {"networks", "The target reaches the same networks", "R2.4", TRUE, lpm_gather_networks,
      lpm_judge_networks},
     {"definition", "The definition and what belongs to it can be moved", "R2.2", TRUE,

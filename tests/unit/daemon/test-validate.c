@@ -262,6 +262,95 @@ static void test_reservations(void **state)
     json_decref(report);
 }
 
+/* ---- processors ---- */
+
+static void expect_processors(int vcpus, const char *target, const char *machine,
+                              const char *verdict, const char *codes)
+{
+    g_autofree char *model = g_strdup_printf("{\"vcpus\": %d}", vcpus);
+    g_autofree char *there =
+        g_strdup_printf("{\"memory\": {%s}, \"machine\": {%s}}", target, machine);
+    json_t *report = report_on(model, "{\"memory\": {\"cpus\": 16}}", there);
+    const json_t *line = line_of(report, "processors");
+
+    assert_string_equal(lpm_fact(line, "verdict"), verdict);
+    assert_string_equal(lpm_fact(json_array_get(json_object_get(line, "findings"), 0), "code"),
+                        codes);
+    json_decref(report);
+}
+
+static void test_processors(void **state)
+{
+    (void)state;
+    expect_processors(8, "\"cpus\": 8", "\"vcpus_max\": 8", "pass", "");
+    expect_processors(9, "\"cpus\": 16", "\"vcpus_max\": 8", "error", "LPM-6032");
+    expect_processors(9, "\"cpus\": 8", "\"vcpus_max\": 255", "warning", "LPM-6033");
+    /* More than the source has either: nothing gets worse. */
+    expect_processors(32, "\"cpus\": 8, \"promised_vcpus\": 0", "", "warning", "LPM-6033");
+    expect_processors(32, "\"cpus\": 16", "", "pass", "");
+    expect_processors(8, "\"cpus\": 16, \"promised_vcpus\": 9", "", "warning", "LPM-6033");
+}
+
+/* ---- addresses that are seen elsewhere ---- */
+
+#define SEEN(port, more)                                                                           \
+    "{\"networks\": {\"adapters\": [{\"interface\": \"br0\", \"port\": \"" port "\"" more "}]}}"
+
+static void expect_ports(const char *source, const char *target, const char *word)
+{
+    json_t *report =
+        report_on("{\"adapters\": [{\"mac\": \"m\", \"tap\": \"vnet0\"}]}", source, target);
+    const json_t *line = line_of(report, "macs");
+    const json_t *finding = json_array_get(json_object_get(line, "findings"), 0);
+
+    assert_string_equal(lpm_fact(finding, "code"), *word ? "LPM-6113" : "");
+    assert_non_null(strstr(lpm_fact(finding, "cause"), word));
+    json_decref(report);
+}
+
+static void test_addresses_elsewhere(void **state)
+{
+    (void)state;
+    expect_ports(SEEN("vnet0", ""), SEEN("uplink", ", \"port_of_source\": \"uplink\""), "");
+    expect_ports(SEEN("vnet0", ""), SEEN("vnet3", ", \"port_of_source\": \"uplink\""), "vnet3");
+    expect_ports(SEEN("vnet0", ""), SEEN("br0", ", \"port_of_source\": \"uplink\""), "beta");
+    expect_ports(SEEN("uplink", ""), SEEN("uplink", ", \"port_of_source\": \"uplink\""),
+                 "of alpha through uplink");
+    /* Nothing was seen of one of the two: nothing can be said. */
+    expect_ports(SEEN("", ""), SEEN("vnet3", ""), "");
+}
+
+/* ---- firmware ---- */
+
+static void expect_firmware(const char *target, const char *others, const char *codes)
+{
+    g_autofree char *there =
+        g_strdup_printf("{\"firmware\": {%s}, \"names\": {\"partitions\": [%s]}}", target, others);
+    json_t *report =
+        report_on("{\"uuid\": \"u\", \"state\": \"running\", \"nvram\": \"/n\", "
+                  "\"nvram_template\": \"/t\", \"tpms\": [{\"backend\": \"emulator\"}]}",
+                  "{\"firmware\": {}}", there);
+    const json_t *finding =
+        json_array_get(json_object_get(line_of(report, "firmware"), "findings"), 0);
+
+    assert_string_equal(lpm_fact(finding, "code"), codes);
+    json_decref(report);
+}
+
+#define PLACE "\"folder\": true, \"tpm\": true"
+
+static void test_firmware(void **state)
+{
+    (void)state;
+    expect_firmware(PLACE ", \"template\": true", "", "");
+    expect_firmware(PLACE ", \"nvram\": true", "", "");
+    expect_firmware(PLACE, "", "LPM-6114");
+    expect_firmware("\"template\": true, \"tpm\": true", "", "LPM-6114");
+    expect_firmware("\"folder\": true, \"template\": true", "", "LPM-6115");
+    expect_firmware(PLACE ", \"nvram\": true", "{\"uuid\": \"v\", \"nvram\": \"/n\"}", "LPM-6114");
+    expect_firmware(PLACE ", \"nvram\": true", "{\"uuid\": \"u\", \"nvram\": \"/n\"}", "");
+}
+
 /* ---- redundancy ---- */
 
 #define PATHS(more) "{\"disks\": {\"disks\": [{\"target\": \"vda\", \"at\": \"/dev/x\" " more "}]}}"
@@ -407,6 +496,9 @@ int main(void)
         cmocka_unit_test(test_files_on_shared_storage),
         cmocka_unit_test(test_disks_that_were_not_looked_at),
         cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_addresses_elsewhere),
+        cmocka_unit_test(test_firmware),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_force),
         cmocka_unit_test(test_all_errors_are_named),

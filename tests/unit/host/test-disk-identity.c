@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
 /* Pages in which a disk says who it is, whole and damaged; files, and the marks beside them. */
+#include "host/bridge.h"
 #include "host/disk-identity.h"
 #include "host/multipath.h"
 #include "host/probe.h"
@@ -254,6 +255,28 @@ static void test_paths(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* ---- a bridge's table ---- */
+
+static void test_bridge_table(void **state)
+{
+    const guint8 table[] = {1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2,
+                            3, 4, 5, 9, 2, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3};
+    gboolean own = TRUE;
+
+    (void)state;
+    assert_int_equal(
+        lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 4, 5, 6}, &own), 7);
+    assert_false(own);
+    assert_int_equal(
+        lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 4, 5, 9}, &own), 258);
+    assert_true(own);
+    assert_int_equal(
+        lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 0, 0, 0}, &own), 0);
+    assert_null(lpm_bridge_port_of("../x", "01:02:03:04:05:06"));
+    assert_null(lpm_bridge_port_of("lo", "01:02:03:04:05:06"));
+    assert_null(lpm_bridge_port_of("lo", "no address"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_probe_without_interface),
         cmocka_unit_test(test_xml),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_bridge_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
