@@ -24,6 +24,22 @@ static gboolean fetch(gpointer user, uint64_t slot, guint count, uint8_t *pages,
     return TRUE;
 }
 
+/* A ring of so many pages; one for the life of the program. */
+static const LpmPageRing *ring_of(guint count)
+{
+    static LpmPageRing *ring;
+    const struct lpm_tag tag = {{0}};
+    uint8_t page[LPM_RING_PAGE];
+
+    if (!ring)
+        ring = lpm_page_ring_new(FALSE);
+    while (lpm_page_ring_pushed(ring) < count) {
+        memset(page, (int)lpm_page_ring_pushed(ring) + 1, sizeof(page));
+        lpm_page_ring_push(ring, page, 0, &tag);
+    }
+    return ring;
+}
+
 static void decode_anything(const uint8_t *data, gsize size)
 {
     g_autoptr(LpmBatchDecoder) decoder = lpm_batch_decoder_new();
@@ -34,6 +50,8 @@ static void decode_anything(const uint8_t *data, gsize size)
 
     if (size < 3)
         return;
+    if (data[2] & 2)
+        lpm_batch_decoder_set_ring(decoder, ring_of(20));
     if (data[2] & 1)
         lpm_batch_decoder_set_image(decoder, fetch, NULL);
     original = (gsize)data[0] << 16 | (gsize)data[1] << 8 | data[2];
@@ -72,6 +90,16 @@ static gsize add(LpmBatch *batch, const uint8_t *data, gsize size, GByteArray *o
             fetch(NULL, slot, 1, record + 8, NULL);
         if (!lpm_batch_add_kept(batch, record, length, 8, page_size, slot))
             return used;
+    } else if (data[0] & 0x80 && page_size == 4096) {
+        uint8_t delta[LPM_RING_PAGE] = {data[1], 0, data[2]};
+        guint back = data[1] % 20 + 1;
+
+        length = 8 + page_size;
+        memset(record + 8, (int)(20 - back) + 1, LPM_RING_PAGE);
+        for (guint i = 0; data[2] & 1 && i < LPM_RING_PAGE; i++)
+            record[8 + i] ^= delta[i];
+        if (!lpm_batch_add_recalled(batch, record, length, back, data[2] & 1 ? delta : NULL))
+            return used;
     } else {
         length = 8 + page_size;
         if (!lpm_batch_add_page(batch, record, length, data[0] & 0x80 ? 5 : 8, page_size))
@@ -92,6 +120,7 @@ static void encode_and_decode(const uint8_t *data, gsize size, guint8 method)
     g_autoptr(LpmBatch) batch = lpm_batch_new(0, 0);
 
     lpm_batch_decoder_set_image(decoder, fetch, NULL);
+    lpm_batch_decoder_set_ring(decoder, ring_of(20));
     while (size && !lpm_batch_full(batch)) {
         gsize used = add(batch, data, size, original);
 

@@ -21,6 +21,8 @@ struct lpm_batch_decoder {
     struct buffer kept;       /* KEPT_PAGES at a time */
     lpm_batch_fetch fetch;    /* NULL: there is no image */
     gpointer user;
+    const LpmPageRing *ring; /* NULL: there is none */
+    gboolean wants_ring;
 };
 
 /* Pages of an image that are fetched at once. */
@@ -62,6 +64,16 @@ void lpm_batch_decoder_set_image(LpmBatchDecoder *decoder, lpm_batch_fetch fetch
 {
     decoder->fetch = fetch;
     decoder->user = user;
+}
+
+void lpm_batch_decoder_set_ring(LpmBatchDecoder *decoder, const LpmPageRing *ring)
+{
+    decoder->ring = ring;
+}
+
+gboolean lpm_batch_decoder_wants_ring(const LpmBatchDecoder *decoder)
+{
+    return decoder->wants_ring;
 }
 
 static gboolean get_varint(struct part *part, uint64_t *value)
@@ -220,6 +232,58 @@ static gboolean put_kept(LpmBatchDecoder *decoder, struct output *out, uint64_t 
     return put_fetched(decoder, out, page, n, slot, error);
 }
 
+/* The page at `out`, which is in front of it in the ring, becomes what `delta` says. */
+static void apply(uint8_t *page, const uint8_t *delta)
+{
+    for (guint i = 0; i < LPM_RING_PAGE; i += 8) {
+        uint64_t here, other;
+
+        memcpy(&here, page + i, sizeof(here));
+        memcpy(&other, delta + i, sizeof(other));
+        here ^= other;
+        memcpy(page + i, &here, sizeof(here));
+    }
+}
+
+/* One record whose page is `back` pages before the batch. */
+static gboolean put_back(LpmBatchDecoder *decoder, struct output *out, uint64_t page, uint64_t back,
+                         struct part *deltas)
+{
+    uint64_t pushed = lpm_page_ring_pushed(decoder->ring);
+    const uint8_t *old =
+        back && back <= pushed ? lpm_page_ring_at(decoder->ring, pushed - back) : NULL;
+
+    if (!old || (deltas && deltas->length < LPM_RING_PAGE))
+        return FALSE;
+    put_word(out, page, LPM_FLAGS_PAGE);
+    put(out, old, LPM_RING_PAGE);
+    if (!deltas)
+        return TRUE;
+    apply(out->data - LPM_RING_PAGE, deltas->data);
+    deltas->data += LPM_RING_PAGE;
+    deltas->length -= LPM_RING_PAGE;
+    return TRUE;
+}
+
+static gboolean put_recalled(LpmBatchDecoder *decoder, struct output *out, uint64_t n,
+                             struct part *ops, struct part *deltas)
+{
+    uint64_t delta, page, back, limit = 1ULL << (64 - out->bits);
+
+    decoder->wants_ring = !decoder->ring;
+    if (!decoder->ring || !get_varint(ops, &delta) || !get_varint(ops, &back))
+        return FALSE;
+    page = out->next + (delta & 1 ? ~(delta >> 1) : delta >> 1);
+    if (page >= limit || n > out->room / (8 + LPM_RING_PAGE) || n > limit - page || n > back ||
+        out->bits != LPM_KEPT_PAGE_BITS)
+        return FALSE;
+    out->next = page + n;
+    for (; n; n--, page++, back--)
+        if (!put_back(decoder, out, page, back, deltas))
+            return FALSE;
+    return TRUE;
+}
+
 /* FALSE without an error: it does not fit. */
 static gboolean put_operation(LpmBatchDecoder *decoder, struct output *out, struct part *ops,
                               struct part *pages, GError **error)
@@ -244,6 +308,10 @@ static gboolean put_operation(LpmBatchDecoder *decoder, struct output *out, stru
         return put_from(out, pages, (gsize)n << out->bits);
     case LPM_KIND_KEPT_RUN:
         return put_kept(decoder, out, n, ops, error);
+    case LPM_KIND_SAME_RUN:
+        return put_recalled(decoder, out, n, ops, NULL);
+    case LPM_KIND_DELTA_RUN:
+        return put_recalled(decoder, out, n, ops, pages);
     default:
         return FALSE;
     }
@@ -308,6 +376,8 @@ gboolean lpm_batch_decode(LpmBatchDecoder *decoder, const uint8_t *body, gsize l
 {
     struct part part = {body, length};
     guint start = out->len;
+
+    decoder->wants_ring = FALSE;
 
     if (!original_length || original_length > LPM_BATCH_ORIGINAL_MAX)
         return lpm_fail(error, LPM_E_PROTOCOL, "a batch announces %zu bytes, beyond 1..%u",

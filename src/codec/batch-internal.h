@@ -13,6 +13,8 @@ enum lpm_batch_kind {
     LPM_KIND_FILL_RUN,
     LPM_KIND_CONTENT,
     LPM_KIND_KEPT_RUN,
+    LPM_KIND_SAME_RUN,
+    LPM_KIND_DELTA_RUN,
 };
 
 #define LPM_KIND_BITS 3
@@ -45,7 +47,7 @@ struct lpm_batch {
     gsize n;
     gsize literal_start; /* of the room for the head, in ops */
     uint64_t first;      /* page number of a run */
-    uint64_t slot;       /* of its first page, KEPT_RUN */
+    uint64_t slot;       /* of its first page, KEPT_RUN; or how far back it lies */
     uint64_t next;       /* the one expected after the last run */
 };
 

@@ -83,7 +83,7 @@ void lpm_batch_close(LpmBatch *batch)
             int64_t delta = (int64_t)(batch->first - batch->next);
 
             batch->ops_length += lpm_varint_put(batch->ops + batch->ops_length, zigzag(delta));
-            if (batch->kind == LPM_KIND_KEPT_RUN)
+            if (batch->kind >= LPM_KIND_KEPT_RUN)
                 batch->ops_length += lpm_varint_put(batch->ops + batch->ops_length, batch->slot);
             batch->next = batch->first + batch->n;
         }
@@ -235,6 +235,27 @@ gboolean lpm_batch_add_kept(LpmBatch *batch, const uint8_t *record, gsize length
     put_run(batch, LPM_KIND_KEPT_RUN, page);
     if (batch->n == 1)
         batch->slot = slot;
+    batch->original += length;
+    return TRUE;
+}
+
+gboolean lpm_batch_add_recalled(LpmBatch *batch, const uint8_t *record, gsize length, uint64_t back,
+                                const uint8_t *delta)
+{
+    enum lpm_batch_kind kind = delta ? LPM_KIND_DELTA_RUN : LPM_KIND_SAME_RUN;
+    uint64_t page;
+
+    if (length != 8 + LPM_RING_PAGE || length > batch->original_max - batch->original ||
+        (delta && LPM_RING_PAGE > batch->page_max - batch->pages_length) ||
+        !page_size_fits(batch, LPM_RING_PAGE) || !word_is(batch, record, LPM_FLAGS_PAGE, &page))
+        return FALSE;
+    if (batch->n && batch->kind == kind && back + batch->n != batch->slot)
+        lpm_batch_close(batch);
+    put_run(batch, kind, page);
+    if (batch->n == 1)
+        batch->slot = back;
+    if (delta)
+        put_content(batch, delta, LPM_RING_PAGE);
     batch->original += length;
     return TRUE;
 }

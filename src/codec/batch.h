@@ -12,6 +12,7 @@
 #define LPM_CODEC_BATCH_H
 
 #include "codec/compressor.h"
+#include "codec/page-ring.h"
 
 #include <glib.h>
 #include <stdint.h>
@@ -52,6 +53,13 @@ gboolean lpm_batch_add_page(LpmBatch *batch, const uint8_t *record, gsize length
 gboolean lpm_batch_add_kept(LpmBatch *batch, const uint8_t *record, gsize length,
                             gsize header_length, guint32 page_size, uint64_t slot);
 
+/* The same for the record of a page of LPM_RING_PAGE bytes that is (`delta` NULL), or differs by
+ * `delta` (exclusive-or) from, the page `back` pages before the first of this batch in the ring.
+ * The record is as QEMU writes it with CONTINUE. FALSE: no room; or it is not so, and an empty
+ * batch refuses it too. */
+gboolean lpm_batch_add_recalled(LpmBatch *batch, const uint8_t *record, gsize length, uint64_t back,
+                                const uint8_t *delta);
+
 /* TRUE when a page of the present size or a literal might no longer fit: time to encode. */
 gboolean lpm_batch_full(const LpmBatch *batch);
 gboolean lpm_batch_empty(const LpmBatch *batch);
@@ -82,6 +90,12 @@ typedef gboolean (*lpm_batch_fetch)(gpointer user, uint64_t slot, guint count, u
 void lpm_batch_decoder_set_image(LpmBatchDecoder *decoder, lpm_batch_fetch fetch, gpointer user);
 void lpm_batch_decoder_free(LpmBatchDecoder *decoder);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmBatchDecoder, lpm_batch_decoder_free)
+
+/* Batches may refer to pages of `ring` (borrowed; NULL: they may not), which has those of all
+ * batches before and of no later one. */
+void lpm_batch_decoder_set_ring(LpmBatchDecoder *decoder, const LpmPageRing *ring);
+/* The last batch was refused because it refers to a ring, and there is none. */
+gboolean lpm_batch_decoder_wants_ring(const LpmBatchDecoder *decoder);
 
 /* Appends exactly `original_length` bytes (as the frame announced, 1..LPM_BATCH_ORIGINAL_MAX) to
  * `out` and returns TRUE; or returns FALSE and leaves `out` as it was: LPM_E_PROTOCOL if the body

@@ -36,9 +36,12 @@ struct lpm_data_pump {
     /* owned by the cutter, or by the target's writer */
     LpmStreamParser *parser;
     LpmPageTags *tags;
+    LpmPageRing *page_ring; /* target: read by the writer's decoder too, the same thread */
 
     /* owned by the cutter */
     struct lpm_encode_job *job; /* the batch that is being filled */
+    guint64 job_first;          /* number of the next page in the ring when the job was empty */
+    guint8 *delta;              /* owned: a page */
     gsize cut_bytes;            /* it is given away with so many original bytes */
     gboolean hurry;             /* the partition stands still: small batches */
     gsize emitted;              /* bytes said by the post-copy for the present item */
@@ -57,7 +60,7 @@ struct lpm_data_pump {
     XXH3_state_t *stream_hash;
     guint64 hash_bytes;
     guint8 page_digest[LPM_TAG_BYTES];
-    guint64 pages_unchanged, pages_kept;
+    guint64 pages_unchanged, pages_kept, pages_same, pages_delta;
     LpmPageKeeper *keeper; /* source; set once at most, before the first byte */
     LpmPageOffer *offer;   /* target; likewise */
     struct lpm_stream_info info;

@@ -39,6 +39,8 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
     data->pump = *pump;
     data->switchover = switchover;
     data->parser = lpm_stream_parser_new();
+    data->page_ring = lpm_page_ring_new(pump->side == LPM_SIDE_SOURCE);
+    data->delta = g_malloc(LPM_RING_PAGE);
     data->tags = lpm_page_tags_new(config->secret, config->secret_length);
     data->requests = lpm_return_parser_new();
     pthread_mutex_init(&data->lock, NULL);
@@ -117,6 +119,8 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
     facts->hash_bytes = data->hash_bytes;
     facts->pages_unchanged = data->pages_unchanged;
     facts->pages_kept = data->pages_kept;
+    facts->pages_same = data->pages_same;
+    facts->pages_delta = data->pages_delta;
     XXH128_hash_t hash = verification(data);
 
     facts->demand.latency = data->handed_over;
@@ -179,6 +183,8 @@ void lpm_data_pump_free(LpmDataPump *data)
     lpm_demand_meter_free(data->meter);
     lpm_stream_parser_free(data->parser);
     lpm_page_tags_free(data->tags);
+    lpm_page_ring_free(data->page_ring);
+    g_free(data->delta);
     lpm_page_keeper_free(data->keeper);
     lpm_page_offer_free(data->offer);
     lpm_tagger_free(data->tagger);

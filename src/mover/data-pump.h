@@ -28,9 +28,10 @@ struct lpm_data_facts {
                            target */
     char hash[33];      /* of them, and of what the target has of each page (docs/mover-protocol.md,
                            "Verification"), hexadecimal; "" while there are none */
-    guint64 pages_unchanged; /* source: records left out */
-    guint64 pages_kept;      /* source: pages that the target had in its image */
-    gboolean keeps, offers;  /* what follows is set: of the source, the target */
+    guint64 pages_unchanged;         /* source: records left out */
+    guint64 pages_kept;              /* source: pages that the target had in its image */
+    guint64 pages_same, pages_delta; /* source: sent as a page of the ring, or against one */
+    gboolean keeps, offers;          /* what follows is set: of the source, the target */
     struct lpm_keeper_facts keeper;
     struct lpm_offer_facts offer;
     struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at

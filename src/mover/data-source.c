@@ -62,6 +62,7 @@ static void send_batch(LpmDataPump *data)
     if (data->postcopy)
         lpm_encode_crew_drain(data->encode);
     data->job = lpm_encode_crew_open(data->encode);
+    data->job_first = lpm_page_ring_pushed(data->page_ring);
     lpm_session_get_flow(data->pump.session, LPM_CHANNEL_DATA, &flow);
     data->cut_bytes = (gsize)CLAMP(flow.limit / 8, CUT_LEAST, LPM_BATCH_ORIGINAL_BYTES);
 }
@@ -125,11 +126,71 @@ static void count(LpmDataPump *data, guint64 *counter)
     pthread_mutex_unlock(&data->lock);
 }
 
+/* What the page differs by from `old`, in data->delta; TRUE if that is little: a third of its words
+ * at most. */
+static gboolean make_delta(LpmDataPump *data, const guint8 *page, const guint8 *old)
+{
+    guint64 *out = (guint64 *)(void *)data->delta;
+    guint differ = 0;
+
+    for (guint i = 0; i < LPM_RING_PAGE / sizeof(*out); i++) {
+        guint64 here, there;
+
+        memcpy(&here, page + i * sizeof(here), sizeof(here));
+        memcpy(&there, old + i * sizeof(there), sizeof(there));
+        out[i] = here ^ there;
+        differ += out[i] != 0;
+    }
+    return differ <= LPM_RING_PAGE / sizeof(*out) / 3;
+}
+
+enum shortcut { NO_SHORTCUT, NO_ROOM, SHORTENED };
+
+/* Adds the page as one that went already, or against the one that went from its place. What it
+ * refers to went in an earlier batch: the target knows it when it decodes this one. */
+static enum shortcut add_short(LpmDataPump *data, const struct lpm_stream_event *event,
+                               const struct lpm_page_note *note)
+{
+    const guint8 *page = event->data + event->header_length;
+    LpmBatch *batch = data->job->batch;
+    gboolean same;
+    guint64 number;
+
+    if (!note->in_ring || event->header_length != 8)
+        return NO_SHORTCUT;
+    same = lpm_page_ring_find_tag(data->page_ring, &note->tag, data->job_first, &number);
+    if (!same &&
+        (!lpm_page_ring_find_place(data->page_ring, note->place, data->job_first, &number) ||
+         !make_delta(data, page, lpm_page_ring_at(data->page_ring, number))))
+        return NO_SHORTCUT;
+    if (data->job_first - number > LPM_RING_PAGES)
+        return NO_SHORTCUT;
+    if (!lpm_batch_add_recalled(batch, event->data, event->length, data->job_first - number,
+                                same ? NULL : data->delta))
+        return NO_ROOM;
+    XXH3_64bits_update(data->job->hash, event->data, event->length);
+    count(data, same ? &data->pages_same : &data->pages_delta);
+    return SHORTENED;
+}
+
+static void add_new(LpmDataPump *data, const struct lpm_stream_event *event,
+                    const struct lpm_page_note *note)
+{
+    enum shortcut result = add_short(data, event, note);
+
+    if (result == NO_ROOM) {
+        send_batch(data);
+        result = add_short(data, event, note);
+    }
+    if (result != SHORTENED)
+        add_event(data, event);
+}
+
 /* Up to post-copy. */
 static void send_event(LpmDataPump *data, const struct lpm_stream_event *event)
 {
-    guint64 slot;
-    enum lpm_page_had had = lpm_page_tags_note(data->tags, data->parser, event, &slot);
+    struct lpm_page_note note;
+    enum lpm_page_had had = lpm_page_tags_note(data->tags, data->parser, event, &note);
 
     if (had == LPM_PAGE_UNCHANGED) {
         lpm_session_unreserve(data->pump.session, LPM_CHANNEL_DATA, event->length);
@@ -140,10 +201,13 @@ static void send_event(LpmDataPump *data, const struct lpm_stream_event *event)
         lpm_page_keeper_put(data->keeper, data->parser, event);
     if (had == LPM_PAGE_KEPT) {
         count(data, &data->pages_kept);
-        add_kept(data, event, slot);
+        add_kept(data, event, note.slot);
     } else {
-        add_event(data, event);
+        add_new(data, event, &note);
     }
+    if (note.in_ring)
+        lpm_page_ring_push(data->page_ring, event->data + event->header_length, note.place,
+                           &note.tag);
     lpm_data_hash(data, event->data, event->length);
 }
 

@@ -62,10 +62,13 @@ static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gs
     while (done < length) {
         gboolean ran = runs(data);
         struct lpm_stream_event event;
-        guint64 slot;
+        struct lpm_page_note note;
 
         done += lpm_stream_parser_step(data->parser, bytes + done, length - done, &event);
-        lpm_page_tags_note(data->tags, data->parser, &event, &slot);
+        lpm_page_tags_note(data->tags, data->parser, &event, &note);
+        if (note.in_ring)
+            lpm_page_ring_push(data->page_ring, event.data + event.header_length, note.place,
+                               &note.tag);
         note_given(data, &event);
         if (ran || !runs(data))
             continue;
@@ -87,7 +90,7 @@ static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *
                                        GError **error)
 {
     LpmDataPump *data = opaque;
-    const guint8 *bytes = lpm_decode_crew_bytes(data->decode, error);
+    const guint8 *bytes = lpm_decode_crew_bytes(data->decode, frame, error);
 
     if (!bytes)
         return LPM_DELIVERY_DAMAGED;
@@ -155,7 +158,7 @@ static gpointer run_return_reader(gpointer opaque)
 
 void lpm_data_target_start(LpmDataPump *data, const struct lpm_data_config *config)
 {
-    data->decode = lpm_decode_crew_new(data->pump.session, config->threads);
+    data->decode = lpm_decode_crew_new(data->pump.session, data->page_ring, config->threads);
     data->given = g_array_new(FALSE, FALSE, sizeof(struct lpm_given));
     data->forward = g_thread_new("data-writer", run_writer, data);
     data->backward = g_thread_new("return-reader", run_return_reader, data);

@@ -13,7 +13,8 @@ struct lpm_decode_crew {
 
     LpmPageOffer *offer; /* atomic */
 
-    struct job *taken; /* owned by the taker */
+    struct job *taken; /* owned by the taker, as what follows */
+    LpmBatchDecoder *ordered;
 };
 
 /* One frame. */
@@ -22,6 +23,7 @@ struct job {
     GByteArray *original; /* of a batch */
     const guint8 *bytes;  /* the original bytes; NULL if damaged, or no DATA */
     GError *error;
+    gboolean in_order; /* it refers to pages of the batches before: the taker decodes it */
 };
 
 static gpointer tool_new(gpointer user)
@@ -76,8 +78,10 @@ static void work(gpointer user, gpointer tool, gpointer opaque)
     if (frame->flags & LPM_FRAME_BATCH) {
         g_byte_array_set_size(job->original, 0);
         if (!lpm_batch_decode(tool, frame->body, frame->length, frame->original, job->original,
-                              &job->error))
+                              &job->error)) {
+            job->in_order = lpm_batch_decoder_wants_ring(tool);
             return;
+        }
         bytes = job->original->data;
     }
     if (lpm_frame_verify_original(frame, bytes, frame->original, &job->error))
@@ -103,7 +107,7 @@ static gpointer run_giver(gpointer opaque)
     return NULL;
 }
 
-LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, guint threads)
+LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, const LpmPageRing *ring, guint threads)
 {
     static const struct lpm_crew_ops ops = {.name = "decode",
                                             .job_new = job_new,
@@ -114,6 +118,8 @@ LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, guint threads)
     LpmDecodeCrew *decode = g_new0(LpmDecodeCrew, 1);
 
     decode->session = session;
+    decode->ordered = lpm_batch_decoder_new();
+    lpm_batch_decoder_set_ring(decode->ordered, ring);
     decode->crew = lpm_crew_new(&ops, decode, threads ? threads : lpm_crew_processors());
     decode->giver = g_thread_new("data-taker", run_giver, decode);
     return decode;
@@ -126,6 +132,7 @@ void lpm_decode_crew_free(LpmDecodeCrew *decode)
     lpm_crew_close(decode->crew);
     g_thread_join(decode->giver);
     lpm_crew_free(decode->crew);
+    lpm_batch_decoder_free(decode->ordered);
     g_free(decode);
 }
 
@@ -138,6 +145,7 @@ LpmFrame *lpm_decode_crew_take(LpmDecodeCrew *decode)
 {
     if (decode->taken) {
         decode->taken->bytes = NULL;
+        decode->taken->in_order = FALSE;
         g_clear_error(&decode->taken->error);
         lpm_crew_release(decode->crew, g_steal_pointer(&decode->taken));
     }
@@ -148,8 +156,26 @@ LpmFrame *lpm_decode_crew_take(LpmDecodeCrew *decode)
     return g_steal_pointer(&decode->taken->frame);
 }
 
-const guint8 *lpm_decode_crew_bytes(LpmDecodeCrew *decode, GError **error)
+/* By the taker, which has given all batches before to QEMU. */
+static void decode_in_order(LpmDecodeCrew *decode, const LpmFrame *frame, struct job *job)
 {
+    LpmPageOffer *offer = g_atomic_pointer_get(&decode->offer);
+
+    g_clear_error(&job->error);
+    if (offer)
+        lpm_batch_decoder_set_image(decode->ordered, fetch, offer);
+    g_byte_array_set_size(job->original, 0);
+    if (lpm_batch_decode(decode->ordered, frame->body, frame->length, frame->original,
+                         job->original, &job->error) &&
+        lpm_frame_verify_original(frame, job->original->data, frame->original, &job->error))
+        job->bytes = job->original->data;
+}
+
+const guint8 *lpm_decode_crew_bytes(LpmDecodeCrew *decode, const LpmFrame *frame, GError **error)
+{
+    if (decode->taken->in_order)
+        decode_in_order(decode, frame, decode->taken);
+
     if (decode->taken->error)
         g_propagate_error(error, g_steal_pointer(&decode->taken->error));
     return decode->taken->bytes;

@@ -7,15 +7,17 @@
 #ifndef LPM_MOVER_DECODE_CREW_H
 #define LPM_MOVER_DECODE_CREW_H
 
+#include "codec/page-ring.h"
 #include "mover/crew.h"
 #include "mover/page-offer.h"
 #include "transport/session.h"
 
 typedef struct lpm_decode_crew LpmDecodeCrew;
 
-/* Takes the frames of the data channel from `session` (borrowed) by a thread of its own. `threads`
- * 0: as many as there are processors. */
-LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, guint threads);
+/* Takes the frames of the data channel from `session` (borrowed) by a thread of its own. `ring`
+ * (borrowed) has the pages of all frames that were taken before, when bytes are asked for.
+ * `threads` 0: as many as there are processors. */
+LpmDecodeCrew *lpm_decode_crew_new(LpmSession *session, const LpmPageRing *ring, guint threads);
 /* The session is over and the taker has ended. */
 void lpm_decode_crew_free(LpmDecodeCrew *decode);
 
@@ -29,7 +31,7 @@ LpmFrame *lpm_decode_crew_take(LpmDecodeCrew *decode);
 /* The taker: the original bytes of the DATA frame taken last, `frame->original` of them, verified;
  * valid as long as the frame. NULL with the error if there are none: LPM_E_PROTOCOL or
  * LPM_E_DATA_DAMAGED. */
-const guint8 *lpm_decode_crew_bytes(LpmDecodeCrew *decode, GError **error);
+const guint8 *lpm_decode_crew_bytes(LpmDecodeCrew *decode, const LpmFrame *frame, GError **error);
 
 /* The main thread. 0: as many as there are processors. */
 void lpm_decode_crew_set_threads(LpmDecodeCrew *decode, guint threads);

@@ -123,13 +123,14 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                   stream_stats(mover, LPM_CHANNEL_DATA, &state->channels[LPM_CHANNEL_DATA],
                                memory_left(info))));
     json_object_set_new(stats, "links", link_stats(state));
-    json_object_set_new(stats, "pages",
-                        json_pack("{s:I, s:I, s:I, s:I, s:I}", "sent",
-                                  (json_int_t)(info->pages_normal + info->pages_encoded), "zero",
-                                  (json_int_t)info->pages_zero, "resent",
-                                  (json_int_t)info->pages_resent, "unchanged",
-                                  (json_int_t)facts->pages_unchanged, "kept",
-                                  (json_int_t)facts->pages_kept));
+    json_object_set_new(
+        stats, "pages",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "sent",
+                  (json_int_t)(info->pages_normal + info->pages_encoded), "zero",
+                  (json_int_t)info->pages_zero, "resent", (json_int_t)info->pages_resent,
+                  "unchanged", (json_int_t)facts->pages_unchanged, "kept",
+                  (json_int_t)facts->pages_kept, "same", (json_int_t)facts->pages_same, "delta",
+                  (json_int_t)facts->pages_delta));
     set_retained(stats, facts);
     json_object_set_new(stats, "iteration", json_integer((json_int_t)info->rounds));
     json_object_set_new(stats, "stream",

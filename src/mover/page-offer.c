@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "transport/bytes.h"
 
+#include <pthread.h>
 #include <string.h>
 
 /* Tags of one frame: 64 KiB. */
@@ -24,7 +25,7 @@ struct lpm_page_offer {
     GThread *thread;
 
     gint cancelled; /* atomic */
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
     struct lpm_offer_facts facts;
 };
@@ -92,10 +93,10 @@ static void offer_run(LpmPageOffer *offer, struct tags *tags, guint64 slot, guin
         add_tag(offer, tags, slot + i, &tag);
         more.offered++;
     }
-    g_mutex_lock(&offer->lock);
+    pthread_mutex_lock(&offer->lock);
     offer->facts.offered += more.offered;
     offer->facts.damaged += more.damaged;
-    g_mutex_unlock(&offer->lock);
+    pthread_mutex_unlock(&offer->lock);
 }
 
 static void offer_block(LpmPageOffer *offer, struct tags *tags, guint8 *pages)
@@ -121,10 +122,10 @@ static gpointer run(gpointer opaque)
 
     for (guint i = 0; (tags->block = lpm_image_block(offer->image, i)); i++)
         offer_block(offer, tags, pages);
-    g_mutex_lock(&offer->lock);
+    pthread_mutex_lock(&offer->lock);
     offer->facts.done = TRUE;
     facts = offer->facts;
-    g_mutex_unlock(&offer->lock);
+    pthread_mutex_unlock(&offer->lock);
     lpm_log(facts.damaged ? LPM_LOG_WARNING : LPM_LOG_INFO, offer->log,
             "%" G_GUINT64_FORMAT " retained pages are offered, %" G_GUINT64_FORMAT " are damaged",
             facts.offered, facts.damaged);
@@ -146,7 +147,7 @@ LpmPageOffer *lpm_page_offer_new(int fd, const guint8 key[LPM_IMAGE_KEY_BYTES], 
     offer->tagger = g_steal_pointer(&owned);
     offer->session = session;
     offer->log = log;
-    g_mutex_init(&offer->lock);
+    pthread_mutex_init(&offer->lock, NULL);
     offer->thread = g_thread_new("page-offer", run, offer);
     return offer;
 }
@@ -164,7 +165,7 @@ void lpm_page_offer_free(LpmPageOffer *offer)
     g_thread_join(offer->thread);
     lpm_image_free(offer->image);
     lpm_tagger_free(offer->tagger);
-    g_mutex_clear(&offer->lock);
+    pthread_mutex_destroy(&offer->lock);
     g_free(offer);
 }
 
@@ -184,17 +185,17 @@ gboolean lpm_page_offer_fetch(LpmPageOffer *offer, guint64 slot, guint count, gu
                             ") cannot be read from it any more",
                             slot + done);
     }
-    g_mutex_lock(&offer->lock);
+    pthread_mutex_lock(&offer->lock);
     offer->facts.used += count;
-    g_mutex_unlock(&offer->lock);
+    pthread_mutex_unlock(&offer->lock);
     return TRUE;
 }
 
 void lpm_page_offer_get(LpmPageOffer *offer, struct lpm_offer_facts *facts)
 {
-    g_mutex_lock(&offer->lock);
+    pthread_mutex_lock(&offer->lock);
     *facts = offer->facts;
-    g_mutex_unlock(&offer->lock);
+    pthread_mutex_unlock(&offer->lock);
 }
 
 gboolean lpm_kept_parse(const LpmFrame *frame, struct lpm_kept *kept, GError **error)

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 #include "mover/page-tags.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define FLAG_CONTINUE 0x20u
@@ -21,7 +22,7 @@ struct lpm_page_tags {
     struct lpm_tag zero; /* of a page of zeros */
     GArray *bases;       /* of struct base, by block */
 
-    GMutex lock;
+    pthread_mutex_t lock;
     /* guarded by lock */
     GQueue offers; /* of LpmFrame */
     gsize offered; /* bytes of them */
@@ -36,7 +37,7 @@ LpmPageTags *lpm_page_tags_new(const guint8 *secret, gsize length)
 
     tags->tagger = lpm_tagger_new(secret, length);
     tags->bases = g_array_new(FALSE, TRUE, sizeof(struct base));
-    g_mutex_init(&tags->lock);
+    pthread_mutex_init(&tags->lock, NULL);
     g_queue_init(&tags->offers);
     return tags;
 }
@@ -54,7 +55,7 @@ void lpm_page_tags_free(LpmPageTags *tags)
     lpm_tag_table_free(tags->table);
     g_array_unref(tags->bases);
     g_queue_clear_full(&tags->offers, free_frame);
-    g_mutex_clear(&tags->lock);
+    pthread_mutex_destroy(&tags->lock);
     g_free(tags);
 }
 
@@ -116,22 +117,25 @@ static enum lpm_page_had look(LpmPageTags *tags, const struct lpm_stream_event *
 }
 
 enum lpm_page_had lpm_page_tags_note(LpmPageTags *tags, LpmStreamParser *parser,
-                                     const struct lpm_stream_event *event, guint64 *slot)
+                                     const struct lpm_stream_event *event,
+                                     struct lpm_page_note *note)
 {
-    struct lpm_tag tag;
-
-    *slot = 0;
+    *note = (struct lpm_page_note){.slot = 0};
     if ((event->type != LPM_STREAM_PAGE && event->type != LPM_STREAM_ZERO_PAGE) ||
         event->block < 0 || !known(tags, parser))
         return LPM_PAGE_NEW;
     if (event->type == LPM_STREAM_ZERO_PAGE)
-        tag = tags->zero;
+        note->tag = tags->zero;
     else
-        lpm_tagger_tag(tags->tagger, event->data + event->header_length, event->page_size, &tag);
-    enum lpm_page_had had = look(tags, event, &tag, slot);
+        lpm_tagger_tag(tags->tagger, event->data + event->header_length, event->page_size,
+                       &note->tag);
+    enum lpm_page_had had = look(tags, event, &note->tag, &note->slot);
 
-    if (!lpm_tag_table_set(tags->table, (guint)event->block, event->offset, LPM_TAG_GIVEN, &tag))
+    if (!lpm_tag_table_set(tags->table, (guint)event->block, event->offset, LPM_TAG_GIVEN,
+                           &note->tag))
         return LPM_PAGE_NEW;
+    note->in_ring = event->type == LPM_STREAM_PAGE && event->page_size == LPM_RING_PAGE;
+    note->place = (guint64)event->block << 48 | event->offset / LPM_RING_PAGE;
     return had;
 }
 
@@ -143,12 +147,12 @@ gboolean lpm_page_tags_offer(LpmPageTags *tags, const LpmFrame *frame, GError **
 
     if (!lpm_kept_parse(frame, &kept, error))
         return FALSE;
-    g_mutex_lock(&tags->lock);
+    pthread_mutex_lock(&tags->lock);
     if (tags->offered + frame->length <= OFFERS_MAX) {
         tags->offered += frame->length;
         g_queue_push_tail(&tags->offers, g_memdup2(frame, sizeof(*frame) + frame->length));
     }
-    g_mutex_unlock(&tags->lock);
+    pthread_mutex_unlock(&tags->lock);
     return TRUE;
 }
 
@@ -191,11 +195,11 @@ void lpm_page_tags_take(LpmPageTags *tags, LpmStreamParser *parser)
     if (!info->setup_done || info->page_size != LPM_IMAGE_PAGE || !known(tags, parser))
         return;
     for (;;) {
-        g_mutex_lock(&tags->lock);
+        pthread_mutex_lock(&tags->lock);
         g_autoptr(LpmFrame) frame = g_queue_pop_head(&tags->offers);
 
         tags->offered -= frame ? frame->length : 0;
-        g_mutex_unlock(&tags->lock);
+        pthread_mutex_unlock(&tags->lock);
         if (!frame)
             return;
         take_one(tags, parser, frame);

@@ -14,6 +14,7 @@
 #ifndef LPM_MOVER_PAGE_TAGS_H
 #define LPM_MOVER_PAGE_TAGS_H
 
+#include "codec/page-ring.h"
 #include "codec/tag.h"
 #include "mover/page-offer.h"
 #include "stream/stream-parser.h"
@@ -33,10 +34,18 @@ LpmPageTags *lpm_page_tags_new(const guint8 *secret, gsize length);
 void lpm_page_tags_free(LpmPageTags *tags);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmPageTags, lpm_page_tags_free)
 
+struct lpm_page_note {
+    guint64 slot;       /* KEPT: where in the image */
+    gboolean in_ring;   /* the page counts in the ring (codec/page-ring.h), if it goes */
+    guint64 place;      /* then: its address, as one number */
+    struct lpm_tag tag; /* and its tag */
+};
+
 /* Notes that the target has, or will have in order, what `event` of `parser` says; tells whether it
- * had it before, and with KEPT where in the image. Any event may be shown. */
+ * had it before. Any event may be shown. */
 enum lpm_page_had lpm_page_tags_note(LpmPageTags *tags, LpmStreamParser *parser,
-                                     const struct lpm_stream_event *event, guint64 *slot);
+                                     const struct lpm_stream_event *event,
+                                     struct lpm_page_note *note);
 
 /* The source: the target offers pages of its image. Any thread; a copy waits, bounded, until the
  * other functions' thread says `take`, which does nothing before the blocks are known. */

@@ -11,6 +11,7 @@
 #include "synthetic.h"
 
 #include "base/clock.h"
+#include "codec/page-ring.h"
 #include "codec/tag.h"
 #include "stream/stream-parser.h"
 #include "transport/frame.h"
@@ -91,10 +92,10 @@ static guint different(const GByteArray *one, const GByteArray *other)
 }
 
 struct outcome {
-    guint wrong;          /* pages that are not what the source's QEMU said last */
-    gboolean agreed;      /* what both movers say of it is the same */
-    json_int_t unchanged; /* records left out */
-    gsize sent, received; /* bytes of the stream */
+    guint wrong;                       /* pages that are not what the source's QEMU said last */
+    gboolean agreed;                   /* what both movers say of it is the same */
+    json_int_t unchanged, same, delta; /* records left out */
+    gsize sent, received;              /* bytes of the stream */
 };
 
 static char *hash_of(struct pair *pair, enum lpm_side side)
@@ -128,6 +129,10 @@ static struct outcome carry(const char *program, const GByteArray *stream)
     outcome.wrong = different(stream, flow.received);
     outcome.unchanged = json_integer_value(
         json_object_get(json_object_get(pair_stats(pair, LPM_SIDE_SOURCE), "pages"), "unchanged"));
+    outcome.same = json_integer_value(
+        json_object_get(json_object_get(pair_stats(pair, LPM_SIDE_SOURCE), "pages"), "same"));
+    outcome.delta = json_integer_value(
+        json_object_get(json_object_get(pair_stats(pair, LPM_SIDE_SOURCE), "pages"), "delta"));
     flow_finish(&flow);
     pair_free(pair);
     return outcome;
@@ -163,6 +168,62 @@ static void test_chosen_pages(void **state)
     assert_true(outcome.agreed);
     outcome = carry(g_getenv("LPM_MOVER_WEAK_TAG"), stream);
     assert_int_equal(outcome.wrong, changed);
+}
+
+/* Pages that went already, elsewhere or changed a little, cost little; the stream stays right. */
+static void test_recalled(void **state)
+{
+    enum { PAGES = 4000, OTHERS = 3000 };
+    g_autofree guint8 *content = g_malloc(PAGES * 4096);
+    g_autoptr(GRand) noise = g_rand_new_with_seed(5);
+
+    (void)state;
+    for (gsize i = 0; i < PAGES * 4096; i += 4)
+        memcpy(content + i, &(guint32){g_rand_int(noise)}, 4);
+    for (guint i = OTHERS; i < PAGES; i++) /* far from their likes */
+        memcpy(content + i * 4096, content + (i - OTHERS) * 4096, 4096);
+    g_autoptr(GByteArray) once = synthetic_stream_of(content, PAGES);
+    struct outcome outcome = carry(g_getenv("LPM_MOVER"), once);
+
+    assert_int_equal(outcome.wrong, 0);
+    assert_true(outcome.agreed);
+    assert_true(outcome.same > (PAGES - OTHERS) * 9 / 10);
+    g_autoptr(GByteArray) again = synthetic_stream(37, 8000);
+    guint changed = repeat(again, TRUE);
+
+    outcome = carry(g_getenv("LPM_MOVER"), again);
+    assert_int_equal(outcome.wrong, 0);
+    assert_true(outcome.agreed);
+    assert_true(changed > 500 && outcome.delta > (json_int_t)changed * 9 / 10);
+}
+
+/* The ring of the newest pages, at its edges. */
+static void test_ring(void **state)
+{
+    g_autoptr(LpmPageRing) ring = lpm_page_ring_new(TRUE);
+    guint8 page[LPM_RING_PAGE] = {0};
+    struct lpm_tag tag = {{0}};
+    uint64_t number;
+
+    (void)state;
+    assert_null(lpm_page_ring_at(ring, 0));
+    for (guint i = 0; i < LPM_RING_PAGES + 10; i++) {
+        memcpy(page, &i, sizeof(i));
+        memcpy(tag.bytes, &i, sizeof(i));
+        lpm_page_ring_push(ring, page, i % 100, &tag);
+    }
+    assert_int_equal(lpm_page_ring_pushed(ring), LPM_RING_PAGES + 10);
+    assert_null(lpm_page_ring_at(ring, 9));
+    assert_non_null(lpm_page_ring_at(ring, 10));
+    assert_null(lpm_page_ring_at(ring, LPM_RING_PAGES + 10));
+    assert_true(lpm_page_ring_find_tag(ring, &tag, LPM_RING_PAGES + 10, &number));
+    assert_int_equal(number, LPM_RING_PAGES + 9);
+    assert_false(lpm_page_ring_find_tag(ring, &tag, LPM_RING_PAGES + 9, &number));
+    assert_true(lpm_page_ring_find_place(ring, 1, LPM_RING_PAGES + 10, &number));
+    assert_int_equal(number, LPM_RING_PAGES + 9);
+    assert_false(lpm_page_ring_find_place(ring, 100, LPM_RING_PAGES + 10, &number));
+    memset(tag.bytes, 0, sizeof(tag.bytes));
+    assert_false(lpm_page_ring_find_tag(ring, &tag, LPM_RING_PAGES + 10, &number));
 }
 
 /* The two movers find out that a page was left out that had changed. */
@@ -240,6 +301,8 @@ int main(void)
         cmocka_unit_test(test_digest),
         cmocka_unit_test(test_unchanged_are_left_out),
         cmocka_unit_test(test_chosen_pages),
+        cmocka_unit_test(test_recalled),
+        cmocka_unit_test(test_ring),
         cmocka_unit_test(test_wrongly_left_out),
     };
 
