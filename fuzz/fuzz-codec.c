@@ -66,6 +66,7 @@ static gsize add(LpmBatch *batch, const uint8_t *data, gsize size, GByteArray *o
     g_autofree uint8_t *record = NULL;
     guint32 page_size = sizes[data[0] >> 4 & 3];
     gsize used = MIN(size, 10), length;
+    uint8_t one = size > 1 ? data[1] : 0, two = size > 2 ? data[2] : 0;
 
     if (data[0] % 3 == 0) {
         length = lpm_batch_add_literal(batch, data, used);
@@ -83,7 +84,7 @@ static gsize add(LpmBatch *batch, const uint8_t *data, gsize size, GByteArray *o
         if (!lpm_batch_add_zero(batch, record, length, page_size))
             return used;
     } else if (data[0] & 0x08) {
-        uint64_t slot = data[1] % 8;
+        uint64_t slot = one % 8;
 
         length = 8 + page_size;
         if (page_size == 4096)
@@ -91,14 +92,14 @@ static gsize add(LpmBatch *batch, const uint8_t *data, gsize size, GByteArray *o
         if (!lpm_batch_add_kept(batch, record, length, 8, page_size, slot))
             return used;
     } else if (data[0] & 0x80 && page_size == 4096) {
-        uint8_t delta[LPM_RING_PAGE] = {data[1], 0, data[2]};
-        guint back = data[1] % 20 + 1;
+        uint8_t delta[LPM_RING_PAGE] = {one, 0, two};
+        guint back = one % 20 + 1;
 
         length = 8 + page_size;
         memset(record + 8, (int)(20 - back) + 1, LPM_RING_PAGE);
-        for (guint i = 0; data[2] & 1 && i < LPM_RING_PAGE; i++)
+        for (guint i = 0; two & 1 && i < LPM_RING_PAGE; i++)
             record[8 + i] ^= delta[i];
-        if (!lpm_batch_add_recalled(batch, record, length, back, data[2] & 1 ? delta : NULL))
+        if (!lpm_batch_add_recalled(batch, record, length, back, two & 1 ? delta : NULL))
             return used;
     } else {
         length = 8 + page_size;
