@@ -15,6 +15,9 @@ from lab.proc import LabError
 # What `--all` runs, with its share of the time. The first are the main scenarios.
 FEW = ["openlpm", "plain", "multifd-zstd", "tls"]
 SUITE = [
+    (8, dict(guest="db")),
+    (5, dict(guest="db", visit="home", only=FEW[:3])),
+    (4, dict(guest="db", mem=4096, only=["openlpm", "plain"])),
     (6, dict(guest="tiny", workload="text")),
     (4, dict(guest="tiny", workload="text", visit="home", only=FEW[:3])),
     (4, dict(guest="tiny", workload="text", rate="200mbit", only=FEW)),
@@ -30,8 +33,8 @@ SUITE = [
 
 def options():
     parser = argparse.ArgumentParser(prog="run bench", description=__doc__)
-    parser.add_argument("--guest", choices=["tiny"], default="tiny",
-                        help="tiny: the guest with the ledger (tiny)")
+    parser.add_argument("--guest", choices=["tiny", "db"], default="tiny",
+                        help="tiny: the guest with the ledger; db: Debian with PostgreSQL (tiny)")
     parser.add_argument("--workload", choices=list(guests.WORKLOADS), default="text",
                         help="of the tiny guest (text)")
     parser.add_argument("--rate", default="1gbit",
@@ -40,7 +43,7 @@ def options():
                         help="first: to a host that knows nothing; home: back after a while (first)")
     parser.add_argument("--pairs", type=int, default=5, help="rounds over all peers (5)")
     parser.add_argument("--only", metavar="PEER[,PEER]", help="of " + ", ".join(peers.BY_NAME))
-    parser.add_argument("--mem", type=int, help="of the partition in MiB (512)")
+    parser.add_argument("--mem", type=int, help="of the partition in MiB (tiny 512, db 1024)")
     parser.add_argument("--all", action="store_true", help="every scenario of docs/benchmarks.md")
     parser.add_argument("--minutes", type=float, help="begin no round that would end later")
     parser.add_argument("--json", action="store_true", help="the raw figures on stdout")
@@ -63,9 +66,8 @@ def plans(args):
     """[(share of the time, plan)]"""
     if args.all:
         return [(share, scenario.Plan(**values)) for share, values in SUITE]
-    mem = args.mem or 512
     return [(1, scenario.Plan(args.guest, args.workload, args.rate, args.visit,
-                              args.only.split(",") if args.only else None, mem))]
+                              args.only.split(",") if args.only else None, args.mem))]
 
 
 def main():

@@ -57,7 +57,7 @@ class TinyGuest:
     name = "tiny"
 
     def __init__(self, lab, workload, mem):
-        self.lab, self.mem = lab, mem
+        self.lab, self.mem, self.away_s = lab, mem, workload.away_s
         options = {"disks": 2, "lun_size": "256M"} if workload.cache else {}
         lab.add_guest(self.name, mem=mem, append=workload.append, no_start=True, **options)
         if workload.cache:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from bench import guests, measure, peers, tls
+from bench import database, guests, measure, peers, tls
 from lab.proc import LabError
 from lab.scenario import Scenario
 
@@ -33,7 +33,8 @@ class Plan:
     """What one scenario is; its name is that of its file in bench/results."""
 
     def __init__(self, guest="tiny", workload="text", rate="1gbit", visit="first", only=None,
-                 mem=512):
+                 mem=None):
+        mem = mem or (1024 if guest == "db" else 512)
         self.guest, self.rate, self.visit, self.mem = guest, rate, visit, mem
         self.workload = workload if guest == "tiny" else "pgbench"
         names = [p.name for p in peers.PEERS] if only is None else only
@@ -41,7 +42,8 @@ class Plan:
 
     @property
     def name(self):
-        return f"{self.guest}-{self.workload}-{self.rate}-{self.visit}"
+        size = "4" if self.guest == "db" and self.mem >= 4096 else ""
+        return f"{self.guest}{size}-{self.workload}-{self.rate}-{self.visit}"
 
     def title(self):
         what = (guests.WORKLOADS[self.workload].title if self.guest == "tiny"
@@ -66,8 +68,11 @@ class Bench:
         try:
             if any("--tls" in peer.options for peer in self.plan.peers):
                 tls.setup(self.lab, self.folder)
-            self.guest = guests.TinyGuest(self.lab, guests.WORKLOADS[self.plan.workload],
-                                          self.plan.mem)
+            if self.plan.guest == "db":
+                self.guest = database.DatabaseGuest(self.lab, self.plan.mem)
+            else:
+                self.guest = guests.TinyGuest(self.lab, guests.WORKLOADS[self.plan.workload],
+                                              self.plan.mem)
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
@@ -168,7 +173,7 @@ class Bench:
                 self.forget_images()
             return self.move(peer)
         self.move(peer, counted=False)
-        time.sleep(guests.WORKLOADS[self.plan.workload].away_s)
+        time.sleep(self.guest.away_s)
         return self.move(peer)
 
 

@@ -84,7 +84,7 @@ def console_log(lab, name):
 
 
 def _xml(lab, state, guest, append):
-    kernel, initrd = image.tiny(lab)
+    kernel, initrd = guest.get("boot") or image.tiny(lab)
     sto = state["san"]
     disks = "".join(DISK.format(
         source=quoteattr(f"{sto['iqn']}/{lun}"), address=quoteattr(sto["address"]),
@@ -137,7 +137,8 @@ def add(lab, state, args):
              "cpus": args.cpus, "machine": args.machine, "luns": [], "nics": [],
              "console_log": console_log(lab, args.name),
              "uuid": str(uuid.uuid5(host.UUIDS, f"{lab.name}/guest/{args.name}")),
-             "watch": getattr(args, "watch", False)}
+             "watch": getattr(args, "watch", False),
+             "boot": getattr(args, "boot", None)}  # (kernel, initrd) of another kind of guest
     if guest["watch"]:
         for where in state["hosts"]:
             os.makedirs(host.root(state, where) + WATCH_FOLDER, exist_ok=True)

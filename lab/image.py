@@ -84,7 +84,7 @@ def _module_bytes(path):
     return lzma.decompress(data) if path.endswith(".xz") else data
 
 
-def _modules(kernel):
+def _modules(kernel, more=()):
     """[(name, bytes)] in an order in which insmod succeeds; what is built in is left out.
 
     The package brings no modules.dep, but each module names what it needs in its .modinfo section.
@@ -104,7 +104,7 @@ def _modules(kernel):
             if other:
                 add(other.replace("-", "_"))
         order.append((name, data))
-    for wanted in MODULES:
+    for wanted in MODULES + tuple(more):
         add(wanted)
     return order
 
@@ -158,17 +158,24 @@ def workload_paths(lab):
 
 
 def _initramfs(kernel, programs):
+    return boot_image(kernel, _read(os.path.join(os.path.dirname(__file__), "guest-init")),
+                      programs=programs)
+
+
+def boot_image(kernel, init, more_modules=(), programs=None):
+    """Bytes of an initramfs: busybox, modules in lib/modules in the order of lib/modules/order, `init`,
+    and programs (path by name) in bin."""
     cpio = Cpio()
     for name in ("bin", "dev", "proc", "sys", "tmp", "run", "lib", "lib/modules", "mnt"):
         cpio.folder(name)
     cpio.node("dev/console", 5, 1)
     cpio.file("bin/busybox", _busybox())
-    cpio.file("init", _read(os.path.join(os.path.dirname(__file__), "guest-init")))
-    modules = _modules(kernel)
+    cpio.file("init", init)
+    modules = _modules(kernel, more_modules)
     for name, data in modules:
         cpio.file(f"lib/modules/{name}.ko", data, 0o644)
     cpio.file("lib/modules/order", "".join(f"{n}\n" for n, _ in modules).encode(), 0o644)
-    for name, path in programs.items():
+    for name, path in (programs or {}).items():
         cpio.file(f"bin/{name}", _read(path))
     return cpio.finish()
 
