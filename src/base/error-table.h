@@ -96,7 +96,7 @@ LPM_E(4010, RETAINED, ERROR, 500, "A retained image cannot be used",
 LPM_E(4011, NOT_RETAINED, ERROR, 404, "There is no retained image of this partition",
       "List them with 'lpm retain list'", "")
 LPM_E(5001, STOPPED, ERROR, 409, "The migration was stopped by an operator",
-      "The partition runs on its source; migrate again when you like", "")
+      "The partition is on its source; migrate again when you like", "")
 LPM_E(5002, PAST_DECISION, ERROR, 409, "The hand-over is decided and can no longer be stopped",
       "Let it finish; move the partition back afterwards if you want", "")
 LPM_E(

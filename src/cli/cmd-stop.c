@@ -32,7 +32,7 @@ static enum cli_exit conclude(struct cli *cli, const json_t *migration, GError *
             failure_print(cli->err, json_object_get(migration, "error"));
         return CLI_WARNING;
     }
-    cli_say(cli, "Stopped: %s runs on its source.\n", partition);
+    cli_say(cli, "Stopped: %s stays on its source.\n", partition);
     return CLI_OK;
 }
 
@@ -87,7 +87,7 @@ static enum cli_exit run(struct cli *cli, GError **error)
 
 const struct cli_command cmd_stop = {
     .name = "stop",
-    .summary = "Stop a migration; the partition goes on running on its source",
+    .summary = "Stop a migration; the partition stays on its source",
     .description = "Stops the migration of a partition and waits until everything is as it was "
                    "before. Until the "
                    "hand-over is decided that is always possible; afterwards it is refused (exit "

@@ -80,9 +80,16 @@ static void judge_source(struct answer *answer, GHashTable *decided, const char 
  * have run on, after the copy here was complete. */
 static void doubt_prepared(struct answer *answer, const gint64 *prepared_us)
 {
+    gboolean off = json_is_true(json_object_get(answer->row->doc, "inactive"));
     g_autoptr(GDateTime) utc = g_date_time_new_from_unix_utc(*prepared_us / G_USEC_PER_SEC);
     g_autofree char *when = utc ? g_date_time_format(utc, "%Y-%m-%dT%H:%M:%SZ") : g_strdup("?");
 
+    if (off) {
+        doubt(answer, "all of the powered-off partition is here, and the source does not answer");
+        say(answer->why, "swear this only if it was not started on %s since %s", answer->row->peer,
+            when);
+        return;
+    }
     doubt(answer, "the copy here is complete and paused, and the source does not answer");
     say(answer->why,
         "swear this only if the partition has served nobody since %s, when the copy became "

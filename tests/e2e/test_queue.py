@@ -109,24 +109,32 @@ def test_order(lab, tiny, off):
     assert_clean(lab)
 
 
-def test_target_that_is_full(lab, tiny, off):
-    """The target's limit lets the source wait as well, and others go on."""
+def test_target_that_is_full(lab, tiny):
+    """The target's limit lets the source wait as well: everything is as before meanwhile, and it
+    begins anew when there is room."""
     assert home(lab, tiny) == "alpha"
+    lab.add_guest("second", **GUEST)
+    lab.virsh("alpha", "autostart", "second")
     with limit(lab, "beta", "max_incoming=1"):
         identity = begin(lab, tiny, *SLOW)[2]
         await_copying(lab, "alpha", identity)
-        waiting = ask(lab, "alpha", "one")["id"]
+        waiting = ask(lab, "alpha", "second")["id"]
 
         def waits():
             document = api(lab, "alpha", f"/v1/migrations/{waiting}")[1]
             return document if document["state"] == "queued" else None
-        document = proc.wait_until("one to wait for beta", waits, 30, 0.02)
-        assert "beta" in document["queue"]["waits_for"]
-        assert lab.places("one") == [("alpha", "shut off")]
+        document = proc.wait_until("second to wait for beta", waits, 30, 0.02)
+        assert "beta" in document["queue"]["waits_for"] and not document["ended_ms"]
+        assert home(lab, "second") == "alpha"
+        assert "enable" in lab.virsh("alpha", "dominfo", "second")
         assert lab.lpm("alpha", "stop", tiny)[0] == 0
         await_end(lab, "alpha", identity)
-        assert await_end(lab, "alpha", waiting)["state"] == "done"
-    bring_back(lab, off)
+        end = await_end(lab, "alpha", waiting)
+        assert end["state"] == "done" and end["report"]["stream_hash"]["identical"]
+        assert [p["name"] for p in end["phases"]].count("queued") >= 1
+        assert home(lab, "second") == "beta"
+        assert "enable" in lab.virsh("beta", "dominfo", "second")
+    lab.remove_guest("second")
     assert_clean(lab)
 
 
