@@ -21,7 +21,7 @@ typedef struct lpm_page_offer LpmPageOffer;
 
 struct lpm_offer_facts {
     guint64 offered, damaged; /* pages */
-    guint64 used;             /* given to QEMU from the image */
+    guint64 used;             /* read from the image for the source's references */
     gboolean done;            /* the image was read */
 };
 

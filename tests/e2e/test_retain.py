@@ -62,7 +62,7 @@ def test_only_what_changed(lab, tiny):
     assert stat.S_IMODE(os.stat(folder(lab, source) + "/retain.key").st_mode) == 0o600
     back = move(lab, tiny)
     used = back["retained"]["target"]["used"]
-    assert used == back["pages"]["kept"] > back["pages"]["sent"] / 2
+    assert used >= back["pages"]["kept"] > back["pages"]["sent"] / 2
     assert back["link_bytes"]["sent"] < first["link_bytes"]["sent"] / 3
     assert images(lab, source) == [] and len(images(lab, other(source))) == 1
 
@@ -94,7 +94,8 @@ def cut(path):
 def test_spoilt(lab, tiny, spoil):
     report = go_and_return(lab, tiny, spoil)
     target = report["retained"]["target"]
-    assert target["used"] == report["pages"]["kept"] < report["pages"]["sent"]
+    assert target["used"] >= report["pages"]["kept"]
+    assert report["pages"]["kept"] < report["pages"]["sent"]
     if spoil is flip:
         assert target["damaged"] > 0
 

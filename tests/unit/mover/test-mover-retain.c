@@ -121,7 +121,8 @@ static struct home come_home(const GByteArray *stream, int fd, guint8 key)
     home.bytes = figure(pair, LPM_SIDE_SOURCE, "transmit", "bytes");
     home.offered = figure(pair, LPM_SIDE_TARGET, "retained", "offered");
     home.damaged = figure(pair, LPM_SIDE_TARGET, "retained", "damaged");
-    assert_int_equal(figure(pair, LPM_SIDE_TARGET, "retained", "used"), home.kept);
+    /* A batch that refers to the ring as well is decoded, and its pages are read, twice. */
+    assert_true(figure(pair, LPM_SIDE_TARGET, "retained", "used") >= home.kept);
     pair_free(pair);
     return home;
 }
