@@ -216,6 +216,11 @@ LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
       "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "
       "forecast PARTITION --to HOST' tells what to expect",
       "")
+LPM_E(
+    6130, LOCKS_LOST, ERROR, 409, "The target does not lock disks as the source does",
+    "Give both hosts the same lock_manager in qemu.conf, and it the same settings and lock files; "
+    "--force moves the partition to a host with another lock manager or none",
+    "")
 LPM_E(9001, INTERNAL, ERROR, 500, "Something failed that should not",
       "Collect the log ('lpm log') and report it", "HSCLA2FF")
 LPM_E(9002, JOURNAL, ERROR, 500, "The journal of this host cannot be read or written",

@@ -144,6 +144,29 @@ def test_another_partition_is_refused(lab, tiny):
     assert_refused(lab, "alpha", rival)
 
 
+@pytest.mark.parametrize("name, old, new, errors", [
+    ("qemu.conf", 'lock_manager = "lockd"', "", 0),
+    ("qemu-lockd.conf", 'file_lockspace_dir = "', 'file_lockspace_dir = "/elsewhere', 1)],
+    ids=["none", "elsewhere"])
+def test_target_that_does_not_lock_alike(lab, tiny, name, old, new, errors):
+    """libvirt would move it all the same, and the locks be gone, or missed when it is to go on."""
+    source = home(lab, tiny)
+    path = os.path.join(lab.lab.host_dir(other(source)), "etc-libvirt", name)
+    with open(path, encoding="ascii") as f:
+        text = f.read()
+    assert old in text
+    with open(path, "w", encoding="ascii") as f:
+        f.write(text.replace(old, new))
+    try:
+        assert codes(validate(lab, tiny)) == ["LPM-6130"]
+        report = lab.lpm(source, "validate", tiny, "--to", other(source), "--force")[1]
+        assert codes(report) == ["LPM-6130"] and report["errors"] == errors
+    finally:
+        with open(path, "w", encoding="ascii") as f:
+            f.write(text)
+    assert codes(validate(lab, tiny)) == []
+
+
 def test_stop_and_failure_while_copying(lab, tiny):
     with clients(lab, tiny):
         source, target, identity = begin(lab, tiny, *SLOW)

@@ -16,6 +16,8 @@ void lpm_judge_disks(struct lpm_judgement *judgement);
 void lpm_judge_reservations(struct lpm_judgement *judgement);
 void lpm_judge_paths(struct lpm_judgement *judgement);
 void lpm_judge_caches(struct lpm_judgement *judgement);
+json_t *lpm_gather_locks(struct lpm_validation *validation, GError **error);
+void lpm_judge_locks(struct lpm_judgement *judgement);
 json_t *lpm_gather_files(struct lpm_validation *validation, GError **error);
 void lpm_judge_files(struct lpm_judgement *judgement);
 json_t *lpm_gather_definition(struct lpm_validation *validation, GError **error);

@@ -15,6 +15,8 @@ const struct lpm_check lpm_checks[] = {
     {"paths", "Disks keep their paths", "R2.13", TRUE, NULL, lpm_judge_paths},
     {"caches", "No disk's data stays in the source's memory", "R2.2", FALSE, NULL,
      lpm_judge_caches},
+    {"locks", "Disks are locked on the target as on the source", "R2.2", TRUE, lpm_gather_locks,
+     lpm_judge_locks},
     {"files", "Media, firmware and kernels are on the target", "R2.2", TRUE, lpm_gather_files,
      lpm_judge_files},
     {"firmware", "Firmware variables and TPM have a place on the target", "R2.2", TRUE,

@@ -382,6 +382,28 @@ static void test_paths(void **state)
     expect_paths(PATHS(""), PATHS(""), "not-applicable", "");
 }
 
+static void test_locks(void **state)
+{
+    static const char *const model = "{}", *const none = "{\"manager\": \"nop\"}";
+    static const char *const lockd = "{\"manager\": \"lockd\", \"auto_disk_leases\": \"1\", "
+                                     "\"file_lockspace_dir\": \"/shared/locks\"}";
+    static const char *const elsewhere = "{\"manager\": \"lockd\", \"auto_disk_leases\": \"1\"}";
+
+    (void)state;
+    expect("locks", model, none, none, "not-applicable", "", "");
+    expect("locks", model, none, lockd, "not-applicable", "", "");
+    expect("locks", model, lockd, lockd, "pass", "", "");
+    expect("locks", model, lockd, none, "error", "LPM-6130", "on beta it locks none");
+    expect("locks", model, lockd, "{\"manager\": \"sanlock\"}", "error", "LPM-6130",
+           "on beta with sanlock");
+    expect("locks", model, lockd, elsewhere, "error", "LPM-6130",
+           "'/shared/locks' on alpha and '' on beta");
+    force = TRUE;
+    expect("locks", model, lockd, none, "warning", "LPM-6130", "");
+    expect("locks", model, lockd, elsewhere, "error", "LPM-6130", "");
+    force = FALSE;
+}
+
 /* Of all errors there are, force turns that of redundancy into a warning and no other. */
 static void test_force(void **state)
 {
@@ -500,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_addresses_elsewhere),
         cmocka_unit_test(test_firmware),
         cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_locks),
         cmocka_unit_test(test_force),
         cmocka_unit_test(test_all_errors_are_named),
         cmocka_unit_test(test_warnings_pass),
