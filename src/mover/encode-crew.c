@@ -23,6 +23,7 @@ struct lpm_encode_crew {
     gboolean hurry;
     gint64 span_began_us, span_busy_us, span_link_us;
     guint busy_percent, link_percent, share_percent;
+    guint64 span_bytes, wire_rate; /* encoded in the span, and per second in the last one */
 };
 
 /* A thread's own. */
@@ -88,6 +89,8 @@ static void count_busy(LpmEncodeCrew *encode, const struct lpm_crew_state *state
     /* Another link counts from 0. */
     encode->link_percent = (guint)(CLAMP(link_us - encode->span_link_us, 0, span) * 100 / span);
     encode->span_link_us = link_us;
+    encode->wire_rate = encode->span_bytes * G_USEC_PER_SEC / (guint64)span;
+    encode->span_bytes = 0;
     encode->busy_percent =
         (guint)((state->busy_us - encode->span_busy_us) * 100 / (span * (gint64)state->threads));
     encode->span_began_us = now;
@@ -109,6 +112,7 @@ static struct lpm_ladder_choice choose(LpmEncodeCrew *encode)
                                    .busy_percent = encode->busy_percent,
                                    .link_percent = encode->link_percent,
                                    .share_percent = encode->share_percent,
+                                   .wire_rate = encode->wire_rate,
                                    .hurry = encode->hurry};
     struct lpm_ladder_choice choice = lpm_ladder_choose(&encode->ladder, &look);
 
@@ -123,6 +127,7 @@ static void note_share(LpmEncodeCrew *encode, gsize original, gsize encoded)
     guint share = (guint)MIN(encoded * 100 / original, 100);
 
     pthread_mutex_lock(&encode->lock);
+    encode->span_bytes += encoded;
     encode->share_percent =
         encode->share_percent ? (encode->share_percent * 7 + share + 7) / 8 : share;
     pthread_mutex_unlock(&encode->lock);

@@ -27,6 +27,8 @@ static const struct {
 #define PATIENCE 3u
 /* A step down must not make the link the bottleneck. */
 #define LINK_MOST 100u
+/* Below HOME it costs others of the link more than it saves here, unless the link is a fast one. */
+#define FAST_LINK (200u * 1000 * 1000)
 
 void lpm_ladder_init(struct lpm_ladder *ladder, const struct lpm_compressor *method, int level)
 {
@@ -40,9 +42,15 @@ static gboolean may_rise(const struct lpm_ladder *ladder, const struct lpm_ladde
                BUSY_MOST * steps[ladder->step].cost;
 }
 
+/* As far as can be seen: what it was given in the time in which it was busy. */
+static gboolean is_fast(const struct lpm_ladder_look *look)
+{
+    return look->wire_rate >= FAST_LINK / 100 * MAX(look->link_percent, 1u);
+}
+
 static gboolean may_fall(const struct lpm_ladder *ladder, const struct lpm_ladder_look *look)
 {
-    if (!ladder->step)
+    if (!ladder->step || (ladder->step <= HOME && !is_fast(look)))
         return FALSE;
     guint here = steps[ladder->step].share, below = steps[ladder->step - 1].share;
 

@@ -26,6 +26,7 @@ struct lpm_ladder_look {
     guint busy_percent;  /* of the threads' time, lately */
     guint link_percent;  /* of the time that the link was busy, lately */
     guint share_percent; /* what is left of the bytes, lately; 0: not known */
+    guint64 wire_rate;   /* bytes per second that the link was given, lately */
     gboolean hurry;      /* the partition stands still: what is left should arrive soon */
 };
 
