@@ -21,9 +21,9 @@ struct lpm_encode_crew {
     struct lpm_ladder ladder;
     struct lpm_ladder_choice last;
     gboolean hurry;
-    gint64 span_began_us, span_busy_us, span_link_us;
+    gint64 span_began_us, span_busy_us;
     guint busy_percent, link_percent, share_percent;
-    guint64 span_bytes, wire_rate; /* encoded in the span, and per second in the last one */
+    struct lpm_link_use link_seen, link_lately; /* the latter fades */
 };
 
 /* A thread's own. */
@@ -84,17 +84,36 @@ static void count_busy(LpmEncodeCrew *encode, const struct lpm_crew_state *state
 
     if (span < BUSY_SPAN_US)
         return;
-    gint64 link_us = lpm_session_link_busy_us(encode->session);
+    struct lpm_link_use use;
+
+    lpm_session_link_use(encode->session, &use);
+    gint64 busy_us = use.busy_us - encode->link_seen.busy_us;
 
     /* Another link counts from 0. */
-    encode->link_percent = (guint)(CLAMP(link_us - encode->span_link_us, 0, span) * 100 / span);
-    encode->span_link_us = link_us;
-    encode->wire_rate = encode->span_bytes * G_USEC_PER_SEC / (guint64)span;
-    encode->span_bytes = 0;
+    if (busy_us < 0 || use.acknowledged < encode->link_seen.acknowledged) {
+        encode->link_seen = (struct lpm_link_use){0};
+        busy_us = use.busy_us;
+    }
+    encode->link_percent = (guint)(MIN(busy_us, span) * 100 / span);
+    /* Over half a second or so: a burst says nothing. */
+    encode->link_lately.busy_us -= encode->link_lately.busy_us / 8 - busy_us;
+    encode->link_lately.acknowledged -= encode->link_lately.acknowledged / 8;
+    encode->link_lately.acknowledged += use.acknowledged - encode->link_seen.acknowledged;
+    encode->link_seen = use;
     encode->busy_percent =
         (guint)((state->busy_us - encode->span_busy_us) * 100 / (span * (gint64)state->threads));
     encode->span_began_us = now;
     encode->span_busy_us = state->busy_us;
+}
+
+/* Lock held. */
+static guint64 link_speed(const LpmEncodeCrew *encode)
+{
+    const struct lpm_link_use *lately = &encode->link_lately;
+
+    if (lately->busy_us < BUSY_SPAN_US)
+        return 0;
+    return lately->acknowledged * G_USEC_PER_SEC / (guint64)lately->busy_us;
 }
 
 static struct lpm_ladder_choice choose(LpmEncodeCrew *encode)
@@ -112,7 +131,7 @@ static struct lpm_ladder_choice choose(LpmEncodeCrew *encode)
                                    .busy_percent = encode->busy_percent,
                                    .link_percent = encode->link_percent,
                                    .share_percent = encode->share_percent,
-                                   .wire_rate = encode->wire_rate,
+                                   .link_speed = link_speed(encode),
                                    .hurry = encode->hurry};
     struct lpm_ladder_choice choice = lpm_ladder_choose(&encode->ladder, &look);
 
@@ -127,7 +146,6 @@ static void note_share(LpmEncodeCrew *encode, gsize original, gsize encoded)
     guint share = (guint)MIN(encoded * 100 / original, 100);
 
     pthread_mutex_lock(&encode->lock);
-    encode->span_bytes += encoded;
     encode->share_percent =
         encode->share_percent ? (encode->share_percent * 7 + share + 7) / 8 : share;
     pthread_mutex_unlock(&encode->lock);

@@ -28,7 +28,7 @@ static const struct {
 /* A step down must not make the link the bottleneck. */
 #define LINK_MOST 100u
 /* Below HOME it costs others of the link more than it saves here, unless the link is a fast one. */
-#define FAST_LINK (200u * 1000 * 1000)
+#define FAST_LINK (150u * 1000 * 1000)
 
 void lpm_ladder_init(struct lpm_ladder *ladder, const struct lpm_compressor *method, int level)
 {
@@ -42,15 +42,9 @@ static gboolean may_rise(const struct lpm_ladder *ladder, const struct lpm_ladde
                BUSY_MOST * steps[ladder->step].cost;
 }
 
-/* As far as can be seen: what it was given in the time in which it was busy. */
-static gboolean is_fast(const struct lpm_ladder_look *look)
-{
-    return look->wire_rate >= FAST_LINK / 100 * MAX(look->link_percent, 1u);
-}
-
 static gboolean may_fall(const struct lpm_ladder *ladder, const struct lpm_ladder_look *look)
 {
-    if (!ladder->step || (ladder->step <= HOME && !is_fast(look)))
+    if (!ladder->step || (ladder->step <= HOME && look->link_speed < FAST_LINK))
         return FALSE;
     guint here = steps[ladder->step].share, below = steps[ladder->step - 1].share;
 

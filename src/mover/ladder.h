@@ -26,7 +26,7 @@ struct lpm_ladder_look {
     guint busy_percent;  /* of the threads' time, lately */
     guint link_percent;  /* of the time that the link was busy, lately */
     guint share_percent; /* what is left of the bytes, lately; 0: not known */
-    guint64 wire_rate;   /* bytes per second that the link was given, lately */
+    guint64 link_speed;  /* bytes per second in the time in which it was busy; 0: not known */
     gboolean hurry;      /* the partition stands still: what is left should arrive soon */
 };
 

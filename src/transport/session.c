@@ -295,7 +295,7 @@ void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
     pthread_mutex_unlock(&session->lock);
 }
 
-gint64 lpm_session_link_busy_us(LpmSession *session)
+void lpm_session_link_use(LpmSession *session, struct lpm_link_use *use)
 {
     struct tcp_info info = {0};
     socklen_t length = sizeof(info);
@@ -304,9 +304,10 @@ gint64 lpm_session_link_busy_us(LpmSession *session)
     /* The descriptor is open as long as its thread is the current one. */
     if (!session->current ||
         getsockopt(session->current->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
-        info.tcpi_busy_time = 0;
+        memset(&info, 0, sizeof(info));
     pthread_mutex_unlock(&session->lock);
-    return (gint64)info.tcpi_busy_time;
+    use->busy_us = (gint64)info.tcpi_busy_time;
+    use->acknowledged = info.tcpi_bytes_acked;
 }
 
 /* Lock held. */

@@ -79,9 +79,12 @@ struct lpm_session_flow {
 };
 void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
                           struct lpm_session_flow *flow);
-/* For how long in total the link in use, if it is TCP, has had something to send or to be
- * acknowledged; 0 without one. */
-gint64 lpm_session_link_busy_us(LpmSession *session);
+/* What TCP knows of the link in use; zero without one. */
+struct lpm_link_use {
+    gint64 busy_us;       /* in total: with something to send or to be acknowledged */
+    guint64 acknowledged; /* bytes in total */
+};
+void lpm_session_link_use(LpmSession *session, struct lpm_link_use *use);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
 void lpm_session_push(LpmSession *session, LpmFrame *frame);
 /* Sends OPEN, CLOSE or RESET; a second one of a kind, or one after RESET, is nothing. Never waits.

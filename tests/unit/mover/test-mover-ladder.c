@@ -51,7 +51,7 @@ static struct run simulate(double link, guint threads, double source, guint batc
     g_autofree double *taken = g_new0(double, batches + 1); /* when it begins */
     double thread_free[32] = {0}, link_free = 0, busy = 0, bytes = 0;
     double span_busy = 0, span_at = 0, link_busy = 0, span_link = 0;
-    guint64 wire_rate = 0;
+    guint64 link_speed = 0;
     guint busy_percent = 0, link_percent = 0, share_percent = 0, before = 0;
 
     lpm_ladder_init(&ladder, NULL, 0);
@@ -74,7 +74,7 @@ static struct run simulate(double link, guint threads, double source, guint batc
         look.waiting = MIN(look.waiting, 2 * threads);
         if (now - span_at >= 0.05) {
             busy_percent = (guint)((busy - span_busy) * 100 / ((now - span_at) * threads));
-            wire_rate = (guint64)((link_busy - span_link) * link / (now - span_at));
+            link_speed = (guint64)link;
             link_percent = (guint)((link_busy - span_link) * 100 / (now - span_at));
             span_link = link_busy;
             span_busy = busy;
@@ -83,7 +83,7 @@ static struct run simulate(double link, guint threads, double source, guint batc
         look.busy_percent = MIN(busy_percent, 100);
         look.link_percent = MIN(link_percent, 100);
         look.share_percent = share_percent;
-        look.wire_rate = wire_rate;
+        look.link_speed = link_speed;
         guint choice = find(lpm_ladder_choose(&ladder, &look));
         double took = BATCH / costs[choice].speed;
 
