@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define NO_QUEUE_US 100000
+
 /* A member of nested objects, borrowed; NULL if there is none. */
 static json_t *member(json_t *object, const char *outer, const char *inner)
 {
@@ -77,7 +79,8 @@ static json_t *costs_json(const LpmMigration *migration, gint64 resumed_us, gint
     gint64 begin = migration->stream_begin_us;
 
     gint64 started = migration->started_ms * 1000;
-    gint64 begun = MAX(migration->begun_us, started);
+    /* The start of a thread is no queue. */
+    gint64 begun = migration->begun_us - started > NO_QUEUE_US ? migration->begun_us : started;
 
     return json_pack("{s:I, s:o, s:I, s:o, s:o, s:i}", "queued_us", (json_int_t)(begun - started),
                      "before_us", positive_or_null(begin ? begin - begun : 0), "sampling_us",
