@@ -10,7 +10,7 @@ import stat
 
 import pytest
 from lab import host, proc
-from support import assert_clean, clients, home, move
+from support import assert_clean, clients, home, move, other
 from validating import configured
 
 ON = "[retain]\nretain=on\n"
