@@ -211,6 +211,9 @@ LPM_E(6114, NVRAM_PLACE, ERROR, 409,
       "Install the same firmware there, or move away what has the file's name", "")
 LPM_E(6115, TPM_MISSING, ERROR, 409, "The target cannot emulate a TPM",
       "Install swtpm there and restart libvirtd", "")
+LPM_E(6116, DEVICE_CUT, WARNING, 409,
+      "A device that a client lends to the partition is cut off by the move",
+      "Expect to connect it anew, or detach it before", "")
 LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
       "The partition would be suspended for longer than was asked for",
       "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "

@@ -17,7 +17,8 @@
  * [{size}], disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool,
  * volume, protocol, name, address, port, socket, initiator, auth, reservations, backing:
  * [{path}]}], adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan,
- * port, team}], hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards:
+ * port, team}], hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards,
+ * redirdevs:
  *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
  *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither

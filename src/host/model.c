@@ -88,6 +88,7 @@ static const struct {
     {"channels", "devices/channel"},
     {"tpms", "devices/tpm"},
     {"smartcards", "devices/smartcard"},
+    {"redirdevs", "devices/redirdev"},
 };
 
 static const struct lpm_xml_member page_members[] = {

@@ -123,6 +123,14 @@ def test_definition(lab, tiny, name, changes, code):
         assert codes(validate(lab, name)) == [code]
 
 
+def test_sound_and_watchdog_go_along(lab, tiny):
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>loud</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, ("</devices>", "<sound model='ich6'/><watchdog model='i6300esb' "
+                                    "action='reset'/></devices>"))
+    with defined(lab, "alpha", "loud", path):
+        assert codes(validate(lab, "loud")) == []
+
+
 # ---- devices and state of a running one ----
 
 def test_shared_memory(lab, tiny):

@@ -58,6 +58,16 @@ static void judge_file_systems(struct lpm_judgement *judgement)
     }
 }
 
+/* USB over the network: the channel is there on the target, and nobody is at its other end. */
+static void judge_redirections(struct lpm_judgement *judgement)
+{
+    size_t count = json_array_size(json_object_get(judgement->model, "redirdevs"));
+
+    if (count)
+        lpm_find(judgement, LPM_E_DEVICE_CUT,
+                 "it has %zu channels over which a client may have lent it USB devices", count);
+}
+
 void lpm_judge_devices(struct lpm_judgement *judgement)
 {
     const json_t *device;
@@ -65,6 +75,7 @@ void lpm_judge_devices(struct lpm_judgement *judgement)
 
     judge_hostdevs(judgement);
     judge_file_systems(judgement);
+    judge_redirections(judgement);
     /* With role `master` its content goes with the partition. */
     json_array_foreach (json_object_get(judgement->model, "shmems"), i, device) {
         if (strcmp(lpm_fact(device, "role"), "master") != 0)

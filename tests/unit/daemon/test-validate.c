@@ -320,6 +320,35 @@ static void test_addresses_elsewhere(void **state)
     expect_ports(SEEN("", ""), SEEN("vnet3", ""), "");
 }
 
+/* ---- devices ---- */
+
+static void expect_devices(const char *model, const char *code)
+{
+    json_t *report = report_on(model, "{}", "{}");
+    const json_t *findings = json_object_get(line_of(report, "devices"), "findings");
+
+    assert_string_equal(lpm_fact(json_array_get(findings, 0), "code"), code);
+    assert_int_equal(json_array_size(findings), *code != 0);
+    json_decref(report);
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    expect_devices("{}", "");
+    expect_devices("{\"redirdevs\": [{\"type\": \"spicevmc\"}, {}]}", "LPM-6116");
+    expect_devices("{\"redirdevs\": []}", "");
+    expect_devices("{\"hostdevs\": [{\"type\": \"usb\"}]}", "LPM-6040");
+    expect_devices("{\"hostdevs\": [{\"type\": \"pci\", \"team\": \"transient\"}]}", "");
+    expect_devices("{\"adapters\": [{\"type\": \"vhostuser\"}]}", "LPM-6040");
+    expect_devices("{\"adapters\": [{\"type\": \"hostdev\", \"team\": \"transient\"}]}", "");
+    expect_devices("{\"disks\": [{\"type\": \"vhostuser\"}]}", "LPM-6040");
+    expect_devices("{\"shmems\": [{\"role\": \"master\"}]}", "");
+    expect_devices("{\"tpms\": [{\"backend\": \"passthrough\"}]}", "LPM-6040");
+    expect_devices("{\"smartcards\": [{\"mode\": \"host\"}]}", "LPM-6040");
+    expect_devices("{\"smartcards\": [{\"mode\": \"passthrough\"}]}", "");
+}
+
 /* ---- firmware ---- */
 
 static void expect_firmware(const char *target, const char *others, const char *codes)
@@ -521,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_processors),
         cmocka_unit_test(test_addresses_elsewhere),
         cmocka_unit_test(test_firmware),
+        cmocka_unit_test(test_devices),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_force),
