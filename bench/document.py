@@ -51,7 +51,9 @@ def load():
     for path in sorted(glob.glob(os.path.join(RESULTS, "*.json"))):
         with open(path, encoding="utf-8") as f:
             result = json.load(f)
-        results[result["plan"]["name"]] = result
+        # Other programs keep their figures there too.
+        if isinstance(result, dict) and "plan" in result:
+            results[result["plan"]["name"]] = result
     return results
 
 
@@ -116,6 +118,10 @@ def where_it_goes(result):
 def _section(result):
     plan = result["plan"]
     machine = result["machine"]
+    load = middle(m["load"] for m in result["moves"])
+    # A peer that compresses needs processors that others were using.
+    noise = (" **Other work had most of the machine: these figures say how each peer bears that, and "
+             "little about an idle one.**" if load[0] > 2 * machine["processors"] else "")
     drawn = []
     for i, name in ((0, "total"), (1, "suspended"), (3, "wire")):
         heading, value, digits = COLUMNS[i]
@@ -127,8 +133,8 @@ def _section(result):
         drawn.append(f"![{heading}](benchmarks/{plan['name']}-{name}.svg)")
     return "\n".join([
         f"### {plan['title']}", "",
-        f"{result['pairs']} rounds, {result['date']}, revision {machine['revision']}; load of the "
-        f"machine meanwhile {_cell(middle(m['load'] for m in result['moves']), 1)}. "
+        f"{result['pairs']} round{'s' if result['pairs'] > 1 else ''}, {result['date']}, revision {machine['revision']}; load of the "
+        f"machine meanwhile {_cell(load, 1)}.{noise} "
         f"Clients over all moves: {_clients(result)}.", "",
         table(result), "", where_it_goes(result), "", " ".join(drawn), ""])
 

@@ -13,7 +13,9 @@ def bars(heading, rows, digits):
     """rows: [(label, (median, least, most))]; one drawing as text."""
     top = max([figures[2] for _, figures in rows] + [1e-9])
     height = 30 + ROW * len(rows)
-    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 80}" height="{height}" '
+    out = ["<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->",
+           "<!-- Copyright 2026 The OpenLPM authors -->",
+           f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + WIDTH + 80}" height="{height}" '
            'font-family="sans-serif" font-size="12">',
            '<rect width="100%" height="100%" fill="white"/>',
            f'<text x="{LEFT}" y="16" font-weight="bold">{escape(heading)}</text>']

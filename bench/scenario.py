@@ -15,6 +15,7 @@ import tempfile
 import time
 
 from bench import database, guests, measure, peers, tls
+from lab import lpmd
 from lab.proc import LabError
 from lab.scenario import Scenario
 
@@ -68,6 +69,8 @@ class Bench:
         try:
             if any("--tls" in peer.options for peer in self.plan.peers):
                 tls.setup(self.lab, self.folder)
+            if self.plan.visit == "home":
+                self.retain()
             if self.plan.guest == "db":
                 self.guest = database.DatabaseGuest(self.lab, self.plan.mem)
             else:
@@ -82,6 +85,15 @@ class Bench:
     def __exit__(self, *exception):
         self.lab.__exit__(*exception)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def retain(self):
+        """Lets both hosts keep what leaves them, which they do not by default."""
+        for where in self.lab.state["hosts"]:
+            conf = os.path.join(self.lab.lab.host_dir(where), "etc-lpm", "lpmd.conf")
+            with open(conf, "a", encoding="ascii") as f:
+                f.write("\n[retain]\nretain=on\n")
+            lpmd.stop(self.lab.lab, self.lab.state, where)
+            lpmd.start(self.lab.lab, self.lab.state, where)
 
     @property
     def partition(self):
@@ -150,27 +162,9 @@ class Bench:
             f"silence {move['client_gap_us'] // 1000} ms, wire {move['wire_bytes'] >> 20} MiB, "
             f"cpu {sum(move['cpu_ms'].values())} ms, load {move['load']:.1f}")
 
-    def forget_images(self):
-        """A first visit must find nothing of an earlier one."""
-        for where in self.lab.state["hosts"]:
-            done = subprocess.run(self.lab.enter(where, self.lab.program("lpm"), "retain", "drop",
-                                                 self.partition), stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                  check=False)
-            if done.returncode and "retain" not in self.lab_knows():
-                return  # this lpm keeps no images
-
-    def lab_knows(self):
-        """The commands of this lpm."""
-        done = subprocess.run([self.lab.program("lpm"), "help"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, text=True, check=False)
-        return done.stdout
-
     def visit(self, peer):
         """One counted move of a peer; coming home, after one there that is not counted."""
         if self.plan.visit == "first":
-            if peer.ours:
-                self.forget_images()
             return self.move(peer)
         self.move(peer, counted=False)
         time.sleep(self.guest.away_s)
