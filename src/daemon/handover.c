@@ -334,10 +334,16 @@ void lpm_handover_target_switch(LpmMigration *migration)
         lpm_migration_log(migration, LPM_LOG_WARNING, "journal", "the state cannot be written");
     LPM_FAULT_POINT("target", "allowing-run");
     struct lpm_mover *mover = lpm_migration_wait_mover(migration);
-    if (!mover)
-        return;
-    lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
-    lpm_mover_unlock(mover);
+    g_mutex_lock(&migration->lock);
+    gboolean cut = migration->mover_gone || migration->rpc_lost;
+    g_mutex_unlock(&migration->lock);
+    gboolean sent = mover && !cut && lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
+    if (mover)
+        lpm_mover_unlock(mover);
+    /* Nobody heard the word and nobody ever will: `act` is held, so that the source has not been
+     * told of it either, and its QEMU still waits with everything. */
+    if (!sent && !lpm_migrations_closing(migration->daemon->migrations))
+        lpm_migration_decide_for_sure(migration, LPM_DECIDED_ABORTED);
 }
 
 gboolean lpm_handover_target_complete(LpmMigration *migration, gboolean *complete, GError **error)
@@ -388,8 +394,8 @@ gboolean lpm_handover_target_prepared(LpmMigration *migration, GError **error)
                         migration->partition, migration->daemon->config->name);
     if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
         return TRUE;
-    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) ? !check_complete(migration, error)
-                                                               : !wait_loaded(migration, error))
+    if (lpm_migration_switched(migration) ? !check_complete(migration, error)
+                                          : !wait_loaded(migration, error))
         return FALSE;
     if (!lpm_migration_enter(migration, LPM_STATE_COMMITTING, error) ||
         !lpm_migration_decide(migration, LPM_DECIDED_PREPARED, NULL, error))
@@ -443,7 +449,7 @@ gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us,
     /* Once it has run it is the operator's: a repeated word must not resume what was paused or
      * stopped since. */
     if (!lpm_migration_decided(migration, LPM_DECIDED_RUNNING)) {
-        if (!lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) && !resume(migration, error))
+        if (!lpm_migration_switched(migration) && !resume(migration, error))
             return FALSE;
         LPM_FAULT_POINT("target", "resumed");
         if (!lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))

@@ -97,6 +97,8 @@ void lpm_migration_unref(LpmMigration *migration)
         return;
     lpm_mover_free(migration->mover);
     g_ptr_array_unref(migration->retired);
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++)
+        lpm_fd_clear(&migration->program_fd[i]);
     lpm_qemu_process_free(migration->qemu);
     g_clear_error(&migration->call_error);
     g_clear_error(&migration->mover_error);
@@ -139,6 +141,8 @@ LpmMigration *lpm_migration_new(struct lpm_daemon *daemon, enum lpm_side side, c
     LpmMigration *migration = g_new0(LpmMigration, 1);
 
     migration->references = 1;
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++)
+        migration->program_fd[i] = -1;
     migration->daemon = daemon;
     migration->side = side;
     migration->id = id ? g_strdup(id) : make_id();
@@ -257,6 +261,12 @@ gboolean lpm_migration_decided(LpmMigration *migration, const char *what)
     if (error)
         lpm_migration_log(migration, LPM_LOG_ERROR, "journal", "%s", error->message);
     return decided;
+}
+
+gboolean lpm_migration_switched(LpmMigration *migration)
+{
+    return lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) &&
+           !lpm_migration_decided(migration, LPM_DECIDED_ABORTED);
 }
 
 static gboolean write_end(LpmMigration *migration, enum lpm_state state, json_t *failure,

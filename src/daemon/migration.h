@@ -10,6 +10,7 @@
 #ifndef LPM_DAEMON_MIGRATION_H
 #define LPM_DAEMON_MIGRATION_H
 
+#include "base/fdio.h"
 #include "daemon/daemon.h"
 #include "daemon/journal.h"
 #include "daemon/mover-process.h"
@@ -122,6 +123,12 @@ typedef struct lpm_migration {
     gint64 finish_held_us;   /* wall clock */
     gboolean call_returned;  /* source */
     GError *call_error;      /* source: of libvirt's call; NULL: it succeeded or runs */
+    gboolean taken_back; /* source's thread: QEMU came back from post-copy, libvirt does not know */
+    /* Source: what keeps the way back open after post-copy was asked for, see lpm_source_let_go */
+    gboolean may_go_back;
+    lpm_fd
+        program_fd[LPM_CHANNEL_COUNT];  /* QEMU's and libvirt's sockets to the mover, lent, or -1 */
+    gboolean ending[LPM_CHANNEL_COUNT]; /* the target's side of it has ended, untold */
     gboolean mover_gone;
     GError *mover_error; /* what the mover failed of */
     gboolean run_passed; /* source: QEMU has sent the word to run of post-copy */
@@ -187,6 +194,8 @@ gboolean lpm_migration_decide(LpmMigration *migration, const char *what, json_t 
                               GError **error);
 /* What the journal says; errors count as "no" only where a caller may be careful: see each. */
 gboolean lpm_migration_decided(LpmMigration *migration, const char *what);
+/* Target: was the copy told to run in post-copy, and not taken back before that could be heard? */
+gboolean lpm_migration_switched(LpmMigration *migration);
 
 /* The same for a decision without which nothing can go on: a full disk is waited out. TRUE when it
  * is, or was already, decided; FALSE only when lpmd stops. */
@@ -327,6 +336,9 @@ void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);
  * wants it (backlog_bytes, finish_by_outcome, gate_run), the rest is filled in from the migration
  * and the configuration. MOVER_FAILED. */
 gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start, GError **error);
+/* Source: QEMU and libvirt may see what has ended. Closes what was lent, and lets the ends pass
+ * that the mover held back. May be repeated. */
+void lpm_migration_let_go(LpmMigration *migration);
 /* The mover, waited for: after a restart of lpmd it tells its needs before its handle is stored.
  * NULL when it is gone or lpmd stops. Not in the thread that stores it. */
 struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration);

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fdio.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -109,6 +110,7 @@ gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start
  * stays so until the next one speaks. */
 void lpm_migration_retire_mover(LpmMigration *migration)
 {
+    lpm_migration_let_go(migration);
     g_mutex_lock(&migration->lock);
     struct lpm_mover *mover = g_steal_pointer(&migration->mover);
     if (mover)
@@ -162,15 +164,69 @@ static void on_link(LpmMigration *migration, const LpmMoverEvent *event)
                           event->cause ? event->cause : "no cause");
 }
 
+static void let_end(LpmMigration *migration, enum lpm_channel channel)
+{
+    g_mutex_lock(&migration->lock);
+    struct lpm_mover *mover = migration->mover;
+    g_mutex_unlock(&migration->lock);
+    if (!mover)
+        return;
+    lpm_mover_send_end(lpm_mover_lock(mover), channel, NULL);
+    lpm_mover_unlock(mover);
+}
+
+void lpm_migration_let_go(LpmMigration *migration)
+{
+    gboolean ending[LPM_CHANNEL_COUNT];
+
+    g_mutex_lock(&migration->lock);
+    migration->may_go_back = FALSE;
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
+        lpm_fd_clear(&migration->program_fd[i]);
+        ending[i] = migration->ending[i];
+        migration->ending[i] = FALSE;
+    }
+    g_mutex_unlock(&migration->lock);
+    for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
+        if (ending[i])
+            let_end(migration, (enum lpm_channel)i);
+    }
+}
+
+static void take_loan(LpmMigration *migration, const LpmMoverEvent *event)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    lpm_fd_clear(&migration->program_fd[event->channel]);
+    migration->program_fd[event->channel] = fcntl(event->fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/* The target's program has ended. While the way back is open nobody here is told. */
+static void on_ending(LpmMigration *migration, enum lpm_channel channel)
+{
+    g_mutex_lock(&migration->lock);
+    gboolean keep = migration->may_go_back;
+    migration->ending[channel] = keep;
+    if (keep && channel == LPM_CHANNEL_RPC)
+        migration->rpc_lost = TRUE;
+    g_cond_broadcast(&migration->changed);
+    g_mutex_unlock(&migration->lock);
+    if (!keep)
+        let_end(migration, channel);
+}
+
 static void on_channel(LpmMigration *migration, const LpmMoverEvent *event)
 {
-    if (migration->side != LPM_SIDE_SOURCE)
-        return;
-    if (event->channel == LPM_CHANNEL_DATA && event->state == LPM_CHANNEL_OPEN) {
+    if (migration->side == LPM_SIDE_SOURCE && event->channel == LPM_CHANNEL_DATA &&
+        event->state == LPM_CHANNEL_OPEN) {
         g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
         if (!migration->stream_begin_us)
             migration->stream_begin_us = lpm_wall_us();
     }
+    if (event->state == LPM_CHANNEL_OPEN && event->fd >= 0)
+        take_loan(migration, event);
+    if (event->state == LPM_CHANNEL_ENDING)
+        on_ending(migration, event->channel);
     if (event->channel != LPM_CHANNEL_RPC)
         return;
     if (event->state != LPM_CHANNEL_EOF && event->state != LPM_CHANNEL_CLOSED)
@@ -227,8 +283,11 @@ static void on_gone(LpmMigration *migration)
     g_mutex_lock(&migration->lock);
     migration->mover_gone = TRUE;
     migration->link_up = FALSE;
+    gboolean keep = migration->may_go_back;
     g_cond_broadcast(&migration->changed);
     g_mutex_unlock(&migration->lock);
+    if (!keep)
+        lpm_migration_let_go(migration);
 }
 
 void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user)

@@ -40,7 +40,7 @@ static gpointer receive_events(gpointer user)
     gboolean alive = TRUE;
 
     while (alive) {
-        g_auto(LpmMoverEvent) event = {0};
+        g_auto(LpmMoverEvent) event = {.fd = -1};
         g_autoptr(GError) error = NULL;
 
         alive = lpm_mover_event_receive(mover->socket, &event, &error);
@@ -237,17 +237,29 @@ json_t *lpm_mover_ask_stats(struct lpm_mover *mover, guint timeout_ms, GError **
     return stats;
 }
 
-void lpm_mover_quit(struct lpm_mover *mover, guint timeout_ms)
+static void await_end(struct lpm_mover *mover, guint timeout_ms)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)timeout_ms * 1000;
 
-    lpm_mover_send_quit(lpm_mover_lock(mover), NULL);
-    lpm_mover_unlock(mover);
     g_mutex_lock(&mover->lock);
     while (!mover->gone && g_cond_wait_until(&mover->changed, &mover->lock, deadline))
         continue;
     g_mutex_unlock(&mover->lock);
     unlink(mover->socket_path);
+}
+
+void lpm_mover_quit(struct lpm_mover *mover, guint timeout_ms)
+{
+    lpm_mover_send_quit(lpm_mover_lock(mover), NULL);
+    lpm_mover_unlock(mover);
+    await_end(mover, timeout_ms);
+}
+
+void lpm_mover_leave(struct lpm_mover *mover, guint timeout_ms)
+{
+    lpm_mover_send_leave(lpm_mover_lock(mover), NULL);
+    lpm_mover_unlock(mover);
+    await_end(mover, timeout_ms);
 }
 
 void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side)

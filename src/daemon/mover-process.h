@@ -47,4 +47,7 @@ json_t *lpm_mover_ask_stats(struct lpm_mover *mover, guint timeout_ms, GError **
  * socket's file. Safe to repeat. */
 void lpm_mover_quit(struct lpm_mover *mover, guint timeout_ms);
 
+/* The mover ends as it would in a crash, and what it lent stays open: for at most `timeout_ms`. */
+void lpm_mover_leave(struct lpm_mover *mover, guint timeout_ms);
+
 #endif

@@ -42,6 +42,7 @@ gboolean lpm_source_end_call_thread(LpmMigration *migration, gint64 limit_us)
 /* The mover's last figures, and its end. May be repeated. */
 static void quit_mover(LpmMigration *migration)
 {
+    lpm_migration_let_go(migration);
     if (!migration->mover) {
         lpm_mover_dismiss(migration->daemon->config, migration->id, LPM_SIDE_SOURCE);
         return;
@@ -165,10 +166,51 @@ static void end_call(LpmMigration *migration, const char *cause)
     }
 }
 
-/* A source that went over to post-copy when the copy was already lost cannot be gone back to: QEMU
- * keeps it in a migration that it neither cancels nor lets `cont` end (seen with 7.2).
- *
- * One look: TRUE when nothing is left to do, because the partition runs, or is in a state that the
+static gboolean in_post_copy(enum lpm_partition_state state)
+{
+    return state == LPM_PARTITION_POST_COPY || state == LPM_PARTITION_POST_COPY_FAILED;
+}
+
+/* The copy never ran (`aborted` is in both journals, or the target will never be complete without
+ * this side), but QEMU may have gone over to post-copy: then it must be made to come back before
+ * anything shows it, or libvirt, that the connection has ended. */
+static void take_back(LpmMigration *migration)
+{
+    gboolean possible = TRUE;
+
+    g_mutex_lock(&migration->lock);
+    gboolean open = migration->may_go_back;
+    int fd = migration->program_fd[LPM_CHANNEL_DATA];
+    g_mutex_unlock(&migration->lock);
+    if (!open)
+        return;
+    if (migration->mover)
+        lpm_mover_leave(migration->mover, LPM_SOURCE_QUIT_TIMEOUT_MS);
+    for (guint tries = 0; possible; tries++) {
+        g_autoptr(GError) error = NULL;
+        enum lpm_partition_state state;
+
+        if (lpm_host_state(migration->daemon->host, migration->uuid, &state, &error)) {
+            /* Running it may go over at any moment, if it was asked to. */
+            if (!in_post_copy(state) && state != LPM_PARTITION_RUNNING)
+                break;
+            migration->taken_back =
+                lpm_host_take_back(migration->daemon->host, migration->uuid, fd, &possible, &error);
+            if (migration->taken_back) {
+                lpm_migration_log(migration, LPM_LOG_INFO, "taken-back",
+                                  "QEMU has given post-copy up and runs on here");
+                break;
+            }
+        }
+        if (tries % SAY_EVERY == 0 || !possible)
+            lpm_migration_log(migration, LPM_LOG_WARNING, "rolling-back", "%s", error->message);
+        if (!lpm_migration_pause(migration, PAUSE_US))
+            break;
+    }
+    lpm_migration_let_go(migration);
+}
+
+/* One look: TRUE when nothing is left to do, because the partition runs, or is in a state that the
  * migration has not put it into; *runs tells whether there is a QEMU at all. */
 static gboolean source_runs(LpmMigration *migration, gboolean *runs, GError **error)
 {
@@ -180,11 +222,15 @@ static gboolean source_runs(LpmMigration *migration, gboolean *runs, GError **er
     gboolean stopped = migration->cpus == LPM_CPUS_STOPPED;
     g_mutex_unlock(&migration->lock);
     *runs = state != LPM_PARTITION_ABSENT && state != LPM_PARTITION_DEFINED;
-    if (state == LPM_PARTITION_POST_COPY || state == LPM_PARTITION_POST_COPY_FAILED) {
+    if (migration->taken_back && in_post_copy(state))
+        return lpm_host_relabel(migration->daemon->host, migration->uuid, error);
+    if (in_post_copy(state)) {
         *runs = FALSE;
         return lpm_host_discard(migration->daemon->host, migration->uuid, FALSE, error);
     }
-    if (state == LPM_PARTITION_MIGRATING || (state == LPM_PARTITION_PAUSED && stopped))
+    /* Loaded, as libvirt shows it, is what an lpmd that died while relabelling leaves. */
+    if (state == LPM_PARTITION_MIGRATING || (state == LPM_PARTITION_PAUSED && stopped) ||
+        (state == LPM_PARTITION_LOADED && lpm_migration_decided(migration, LPM_DECIDED_SWITCHING)))
         return lpm_host_resume(migration->daemon->host, migration->uuid, error);
     return TRUE;
 }
@@ -260,6 +306,7 @@ void lpm_source_roll_back(LpmMigration *migration, const GError *failure)
     if (migration->qemu) /* frozen, perhaps, by an lpmd that died then; libvirt waits for it */
         lpm_qemu_process_thaw(migration->qemu);
     if (began) {
+        take_back(migration);
         end_call(migration, failure->message);
         drop_mover(migration);
         if (!make_source_run(migration, &runs))

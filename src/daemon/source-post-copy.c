@@ -61,6 +61,7 @@ gboolean lpm_source_decide_switching(LpmMigration *migration, GError **error)
     g_mutex_lock(&migration->lock);
     gboolean stop = migration->stop_requested;
     migration->decided = !stop; /* from here `stop` is refused */
+    migration->may_go_back = !stop;
     g_mutex_unlock(&migration->lock);
     if (stop)
         return lpm_fail(error, LPM_E_STOPPED, "stopped by an operator");
@@ -68,6 +69,7 @@ gboolean lpm_source_decide_switching(LpmMigration *migration, GError **error)
         return TRUE;
     g_mutex_lock(&migration->lock);
     migration->decided = FALSE;
+    migration->may_go_back = FALSE;
     g_mutex_unlock(&migration->lock);
     return FALSE;
 }
@@ -277,7 +279,10 @@ static enum verdict look_closer(LpmMigration *migration, enum lpm_outcome *outco
         *outcome = LPM_OUTCOME_KEPT;
         return OVER;
     }
-    return switched ? repair(migration, state, outcome) : GO_ON;
+    if (!switched)
+        return GO_ON;
+    lpm_migration_let_go(migration);
+    return repair(migration, state, outcome);
 }
 
 /* Asks the target, and goes where its answer leads. */

@@ -152,7 +152,8 @@ static gboolean start_mover(LpmMigration *migration, GError **error)
 {
     g_autofree char *data = lpm_migration_data_path(migration);
     g_autofree char *rpc = lpm_migration_rpc_path(migration);
-    LpmMoverStart start = {.backlog_bytes = migration->daemon->config->backlog_bytes};
+    LpmMoverStart start = {.backlog_bytes = migration->daemon->config->backlog_bytes,
+                           .hold_ends = migration->post_copy != LPM_POST_COPY_NEVER};
 
     return lpm_migration_start_mover(migration, &start, error) &&
            give_listener(migration, LPM_CHANNEL_DATA, data, error) &&
@@ -196,9 +197,13 @@ static void ask_target(LpmMigration *migration, const struct pair *pair)
                      given_up ? "%s gave the migration up" : "the mover on %s ended",
                      migration->peer);
         g_cond_broadcast(&migration->changed);
-        /* Its use is over, and a QEMU that waits for it to read lets nobody else work. */
-        lpm_mover_send_quit(lpm_mover_lock(pair->mover), NULL);
-        lpm_mover_unlock(pair->mover);
+        /* Its use is over, and a QEMU that waits for it to read lets nobody else work; but an end
+         * of its connection closes the way back from post-copy, which is seen to when rolling back.
+         */
+        if (!migration->may_go_back) {
+            lpm_mover_send_quit(lpm_mover_lock(pair->mover), NULL);
+            lpm_mover_unlock(pair->mover);
+        }
     }
     if (answer)
         json_decref(answer);

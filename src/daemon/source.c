@@ -230,6 +230,11 @@ static void recover_source(LpmMigration *migration)
     struct lpm_job job = {0};
 
     lpm_migration_take_up_timeline(migration);
+    /* Before the mover lends anything. */
+    migration->may_go_back = lpm_migration_decided(migration, LPM_DECIDED_SWITCHING) &&
+                             !lpm_migration_decided(migration, LPM_DECIDED_ENDING) &&
+                             !lpm_migration_decided(migration, LPM_DECIDED_RUNNING) &&
+                             !lpm_migration_decided(migration, LPM_DECIDED_ENDED);
     struct lpm_mover *mover =
         lpm_mover_find(migration->daemon->config, migration->id, LPM_SIDE_SOURCE,
                        lpm_migration_on_mover_event, migration, &error);

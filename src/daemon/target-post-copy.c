@@ -47,7 +47,7 @@ static gboolean runs_incomplete(LpmMigration *migration, GError **error)
 {
     gboolean complete = TRUE;
 
-    if (!lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+    if (!lpm_migration_switched(migration))
         return lpm_fail(error, LPM_E_NOT_PREPARED, "partition '%s' does not run on %s",
                         migration->partition, migration->daemon->config->name);
     if (!lpm_migration_decided(migration, LPM_DECIDED_PREPARED) &&
@@ -165,8 +165,7 @@ void lpm_target_look_after_switch(LpmMigration *migration)
     g_autoptr(GError) error = NULL;
     gboolean complete;
 
-    if (lpm_state_is_final(migration->state) ||
-        !lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) ||
+    if (lpm_state_is_final(migration->state) || !lpm_migration_switched(migration) ||
         lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
         return;
     if (!lpm_handover_target_complete(migration, &complete, &error) &&

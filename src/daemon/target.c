@@ -58,7 +58,7 @@ static void mark_doubt(LpmMigration *migration, const char *cause)
 static gboolean waits_for_switch(LpmMigration *migration)
 {
     return lpm_migration_decided(migration, LPM_DECIDED_SWITCHING) &&
-           !lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) &&
+           !lpm_migration_switched(migration) &&
            !lpm_migration_decided(migration, LPM_DECIDED_PREPARED);
 }
 
@@ -124,8 +124,7 @@ static gboolean complete_by_now(LpmMigration *migration)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
-    return lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) &&
-           lpm_handover_target_prepared(migration, NULL);
+    return lpm_migration_switched(migration) && lpm_handover_target_prepared(migration, NULL);
 }
 
 /* The source is off for good, as an operator has sworn: a complete copy is the partition from now
@@ -139,7 +138,7 @@ static void act_on_fencing(LpmMigration *migration)
         answer = lpm_target_finish(migration, &error);
     else if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED) || complete_by_now(migration))
         answer = lpm_target_commit(migration, &error);
-    else if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+    else if (lpm_migration_switched(migration))
         answer = lpm_target_lost(migration, "the source is fenced", &error);
     else
         answer = lpm_target_abort(migration, "the source is fenced and the copy is not complete",
@@ -361,7 +360,7 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
     }
     if (!lpm_handover_target_prepared(migration, error))
         return NULL;
-    gboolean switched = lpm_migration_decided(migration, LPM_DECIDED_SWITCHED);
+    gboolean switched = lpm_migration_switched(migration);
     json_t *stats =
         lpm_mover_ask_stats(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS, switched ? NULL : error);
     if (!stats && !switched) /* once it runs it needs no proof of what was sent to it */
@@ -427,7 +426,7 @@ static json_t *discard(LpmMigration *migration, const char *cause, GError **erro
     g_autoptr(GError) failure = NULL;
 
     if (lpm_migration_decided(migration, LPM_DECIDED_COMMITTED) ||
-        lpm_migration_decided(migration, LPM_DECIDED_SWITCHED)) {
+        lpm_migration_switched(migration)) {
         lpm_fail(error, LPM_E_PAST_DECISION, "partition '%s' was handed over to %s",
                  migration->partition, migration->daemon->config->name);
         return NULL;
@@ -464,7 +463,7 @@ json_t *lpm_target_abandon(LpmMigration *migration, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
-    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED))
+    if (lpm_migration_switched(migration))
         return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", TRUE);
     if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
         return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", FALSE);

@@ -112,6 +112,18 @@ gboolean lpm_host_abort(struct lpm_host *host, const char *uuid, GError **error)
 /* Starts the processors of a paused partition. */
 gboolean lpm_host_resume(struct lpm_host *host, const char *uuid, GError **error);
 
+/* Source, in a post-copy whose copy is known never to run (the target has journalled so): makes
+ * QEMU give the migration up and go on here. `fd` is QEMU's connection, lent by the mover and read
+ * by nobody else now (borrowed; -1: none). TRUE when it runs, or ran already. FALSE with *possible
+ * FALSE when it can never be, because the connection broke before; else try again. Takes up to 12
+ * s. */
+gboolean lpm_host_take_back(struct lpm_host *host, const char *uuid, int fd, gboolean *possible,
+                            GError **error);
+/* After that, and after libvirt's call has ended: libvirt still says "running (post-copy)". A
+ * suspend and a resume, a few milliseconds, make it say "running", and take the disks' locks again
+ * where a lock manager is set up. */
+gboolean lpm_host_relabel(struct lpm_host *host, const char *uuid, GError **error);
+
 /* Does the host start the partition when it boots? FALSE also for a transient one. */
 gboolean lpm_host_autostart(struct lpm_host *host, const char *uuid, gboolean *autostart,
                             GError **error);

@@ -69,6 +69,8 @@ struct lpm_data_pump {
     /* set once, under the lock, at the word to run; then immutable */
     LpmPostcopy *postcopy; /* source, owned by the cutter but for its queue */
     LpmDemandMeter *meter; /* target */
+    gboolean awaits_pong;  /* target: QEMU says with the PONG of number `pong` that it has loaded */
+    guint32 pong;
 };
 
 /* Both halves. */

@@ -6,8 +6,6 @@
 
 #include "base/clock.h"
 
-#include <errno.h>
-
 /* A page of the frame that is being written. */
 struct lpm_given {
     guint block;
@@ -40,24 +38,27 @@ static void tell_given(LpmDataPump *data)
     g_array_set_size(data->given, 0);
 }
 
-/* The word to run is here: it is told, and waits until it is allowed. */
-static gboolean pass_the_gate(LpmDataPump *data)
+/* The word to run is about to be given to QEMU, whose processors libvirt keeps stopped until its
+ * Finish. Loading the devices needs pages that are asked for now, so it comes before the decision:
+ * as long as Finish waits here all of it can still be taken back. */
+static void note_run(LpmDataPump *data)
 {
+    const struct lpm_stream_info *info = lpm_stream_parser_info(data->parser);
+
     pthread_mutex_lock(&data->lock);
     data->meter = lpm_demand_meter_new(data->parser);
+    data->awaits_pong = info->package_pinged;
+    data->pong = info->package_ping;
     pthread_mutex_unlock(&data->lock);
     lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
-    if (lpm_switchover_wait_allowed(data->switchover))
-        return TRUE;
-    errno = ECANCELED;
-    return FALSE;
+    if (!info->package_pinged)
+        lpm_switchover_note_loaded(data->switchover);
 }
 
-/* Gives the bytes to QEMU. Before the last one of the word to run, and thereby of the package that
- * ends with it, it stops and asks. */
+/* Gives the bytes to QEMU, and takes note of the word to run before its last byte is given. */
 static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gsize length)
 {
-    gsize done = 0, written = 0;
+    gsize done = 0;
 
     while (done < length) {
         gboolean ran = runs(data);
@@ -70,16 +71,10 @@ static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gs
             lpm_page_ring_push(data->page_ring, event.data + event.header_length, note.place,
                                &note.tag);
         note_given(data, &event);
-        if (ran || !runs(data))
-            continue;
-        /* The step that told ends with the word's last byte (never with none of these bytes). */
-        gsize before = done - MIN(done, 1);
-
-        if (!lpm_pump_write_all(fd, bytes + written, before - written) || !pass_the_gate(data))
-            return FALSE;
-        written = before;
+        if (!ran && runs(data))
+            note_run(data);
     }
-    if (!lpm_pump_write_all(fd, bytes + written, length - written))
+    if (!lpm_pump_write_all(fd, bytes, length))
         return FALSE;
     tell_given(data);
     lpm_data_note_progress(data);
@@ -134,12 +129,16 @@ static void note_requests(gpointer opaque, const guint8 *bytes, gsize length)
 
     pthread_mutex_lock(&data->lock);
     LpmDemandMeter *meter = data->meter;
+    gboolean awaits = data->awaits_pong;
+    guint32 pong = data->pong;
 
     pthread_mutex_unlock(&data->lock);
     for (gsize done = 0; done < length;) {
         struct lpm_return_event event;
 
         done += lpm_return_parser_step(data->requests, bytes + done, length - done, &event);
+        if (awaits && event.type == LPM_RETURN_PONG && event.value == pong)
+            lpm_switchover_note_loaded(data->switchover);
         if (event.type == LPM_RETURN_RESUME_ACK)
             lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
         if (meter && (event.type == LPM_RETURN_REQ_PAGES_ID || event.type == LPM_RETURN_REQ_PAGES))

@@ -4,6 +4,7 @@
 
 #include "base/fdio.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -14,9 +15,10 @@ struct lpm_endpoint {
 
     pthread_mutex_t lock;
     /* guarded by lock */
-    pthread_cond_t attached;
+    pthread_cond_t attached; /* or cancelled, or may_end */
     lpm_fd fd;
     gboolean was_attached, cancelled, read_done, write_done;
+    gboolean ending, may_end;
     char *cause;
 };
 
@@ -102,6 +104,36 @@ void lpm_endpoint_shutdown(LpmEndpoint *endpoint, int how)
     pthread_mutex_unlock(&endpoint->lock);
 }
 
+void lpm_endpoint_await_end(LpmEndpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->lock);
+    endpoint->ending = TRUE;
+    pthread_mutex_unlock(&endpoint->lock);
+    endpoint->changed(endpoint->user);
+    pthread_mutex_lock(&endpoint->lock);
+    while (!endpoint->may_end && !endpoint->cancelled)
+        pthread_cond_wait(&endpoint->attached, &endpoint->lock);
+    endpoint->ending = FALSE;
+    pthread_mutex_unlock(&endpoint->lock);
+}
+
+void lpm_endpoint_allow_end(LpmEndpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->lock);
+    endpoint->may_end = TRUE;
+    pthread_cond_broadcast(&endpoint->attached);
+    pthread_mutex_unlock(&endpoint->lock);
+}
+
+int lpm_endpoint_lend(LpmEndpoint *endpoint)
+{
+    pthread_mutex_lock(&endpoint->lock);
+    int fd = endpoint->fd < 0 ? -1 : fcntl(endpoint->fd, F_DUPFD_CLOEXEC, 0);
+
+    pthread_mutex_unlock(&endpoint->lock);
+    return fd;
+}
+
 void lpm_endpoint_cancel(LpmEndpoint *endpoint, const char *cause)
 {
     pthread_mutex_lock(&endpoint->lock);
@@ -120,6 +152,7 @@ enum lpm_channel_state lpm_endpoint_state(LpmEndpoint *endpoint, char **cause)
     pthread_mutex_lock(&endpoint->lock);
     enum lpm_channel_state state = !endpoint->was_attached ? LPM_CHANNEL_NONE
                                    : endpoint->fd < 0      ? LPM_CHANNEL_CLOSED
+                                   : endpoint->ending      ? LPM_CHANNEL_ENDING
                                    : endpoint->read_done   ? LPM_CHANNEL_EOF
                                                            : LPM_CHANNEL_OPEN;
 

@@ -26,6 +26,14 @@ void lpm_endpoint_read_done(LpmEndpoint *endpoint, const char *cause);
 void lpm_endpoint_write_done(LpmEndpoint *endpoint, const char *cause);
 /* Shuts `how` (SHUT_RD, SHUT_WR, SHUT_RDWR) of the socket down, if it is still open. */
 void lpm_endpoint_shutdown(LpmEndpoint *endpoint, int how);
+/* The other side's program has ended: waits until this side's may learn it, or until cancelled. The
+ * state is LPM_CHANNEL_ENDING meanwhile. */
+void lpm_endpoint_await_end(LpmEndpoint *endpoint);
+/* It may; said before, it is remembered. */
+void lpm_endpoint_allow_end(LpmEndpoint *endpoint);
+/* Another descriptor of the socket, the caller's, or -1: while somebody holds one the program does
+ * not see that this process has ended. */
+int lpm_endpoint_lend(LpmEndpoint *endpoint);
 /* Ends waiting, and reading and writing too, for good. */
 void lpm_endpoint_cancel(LpmEndpoint *endpoint, const char *cause);
 

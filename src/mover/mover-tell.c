@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* What lpmd is told: the difference between the facts and what it was told last. */
 #include "base/clock.h"
+#include "base/fdio.h"
 #include "mover/mover.h"
 
 #include <string.h>
@@ -59,11 +60,26 @@ static void tell_channel(LpmMover *mover, enum lpm_channel channel)
 {
     g_autofree char *cause = NULL;
     enum lpm_channel_state state = lpm_endpoint_state(mover->endpoint[channel], &cause);
-    LpmMoverEvent event = {
-        .type = LPM_MOVER_CHANNEL, .channel = channel, .state = state, .cause = cause};
+    lpm_autofd lent = -1;
 
     if (state == mover->told.channel[channel])
         return;
+    /* What is only ending is open still, for an lpmd that was not there when it opened. */
+    if (mover->start.hold_ends && mover->told.channel[channel] == LPM_CHANNEL_NONE &&
+        state != LPM_CHANNEL_CLOSED)
+        lent = lpm_endpoint_lend(mover->endpoint[channel]);
+    LpmMoverEvent event = {.type = LPM_MOVER_CHANNEL,
+                           .channel = channel,
+                           .state = lent < 0 ? state : LPM_CHANNEL_OPEN,
+                           .fd = lent,
+                           .cause = lent < 0 ? cause : NULL};
+
+    lpm_mover_send(mover, &event);
+    mover->told.channel[channel] = event.state;
+    if (state == event.state)
+        return;
+    event = (LpmMoverEvent){
+        .type = LPM_MOVER_CHANNEL, .channel = channel, .state = state, .fd = -1, .cause = cause};
     lpm_mover_send(mover, &event);
     mover->told.channel[channel] = state;
 }
@@ -89,6 +105,10 @@ static void tell_postcopy(LpmMover *mover)
     lpm_switchover_get(mover->switchover, &state);
     LpmMoverEvent event = {.type = LPM_MOVER_POSTCOPY, .waiting = state.waiting};
 
+    /* Allowed now the copy would be the partition, with its start still on its way: not told yet.
+     */
+    if (state.incomplete)
+        return;
     if (state.outcome == LPM_OUTCOME_POSTCOPY &&
         (told->outcome != state.outcome || told->run_waiting != state.waiting))
         lpm_mover_send(mover, &event);

@@ -119,6 +119,7 @@ static struct lpm_pump make_pump(LpmMover *mover, enum lpm_channel channel)
                              .endpoint = mover->endpoint[channel],
                              .channel = channel,
                              .side = mover->side,
+                             .hold_end = mover->start.hold_ends,
                              .log = mover->log};
 }
 
@@ -220,6 +221,8 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
     case LPM_MOVER_QUIT:
         mover->quit = TRUE;
         return TRUE;
+    case LPM_MOVER_LEAVE:
+        _exit(EXIT_SUCCESS);
     default:
         break;
     }
@@ -233,6 +236,9 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
         mover->told.need[LPM_NEED_LINK] = FALSE;
         return lpm_session_add_link(mover->session, lpm_steal_fd(&command->fd), command->server,
                                     error);
+    case LPM_MOVER_END:
+        lpm_endpoint_allow_end(mover->endpoint[command->channel]);
+        return TRUE;
     case LPM_MOVER_RELEASE:
         lpm_rpc_pump_release(mover->rpc);
         return TRUE;

@@ -118,6 +118,8 @@ static gboolean handle(const struct lpm_pump *pump, const LpmFrame *frame, int *
         break;
     case LPM_FRAME_CLOSE:
     case LPM_FRAME_RESET:
+        if (pump->hold_end)
+            lpm_endpoint_await_end(pump->endpoint);
         lpm_endpoint_shutdown(pump->endpoint, frame->type == LPM_FRAME_CLOSE ? SHUT_WR : SHUT_RDWR);
         if (*fd >= 0)
             lpm_endpoint_write_done(pump->endpoint, frame->type == LPM_FRAME_CLOSE

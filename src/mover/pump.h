@@ -18,6 +18,7 @@ struct lpm_pump {
     LpmEndpoint *endpoint;
     enum lpm_channel channel;
     enum lpm_side side;
+    gboolean hold_end; /* lpmd says when the program learns that the other side's has ended */
     struct lpm_log_context log;
 };
 

@@ -15,6 +15,8 @@ struct lpm_switchover {
     pthread_cond_t moved;
     enum lpm_outcome outcome;
     gboolean allowed, cancelled;
+    gboolean loaded; /* QEMU has carried out what comes before the word to run */
+    gboolean asked;  /* libvirt's Finish, which starts the processors, is here and waits */
 };
 
 LpmSwitchover *lpm_switchover_new(gboolean gated, void (*changed)(gpointer user), gpointer user)
@@ -62,19 +64,20 @@ void lpm_switchover_allow(LpmSwitchover *switchover)
     switchover->changed(switchover->user);
 }
 
-gboolean lpm_switchover_wait_allowed(LpmSwitchover *switchover)
+void lpm_switchover_note_loaded(LpmSwitchover *switchover)
 {
     pthread_mutex_lock(&switchover->lock);
-    while (!switchover->allowed && !switchover->cancelled)
-        pthread_cond_wait(&switchover->moved, &switchover->lock);
-    gboolean go = !switchover->cancelled;
-
+    switchover->loaded = TRUE;
     pthread_mutex_unlock(&switchover->lock);
-    return go;
+    switchover->changed(switchover->user);
 }
 
 enum lpm_outcome lpm_switchover_wait_outcome(LpmSwitchover *switchover)
 {
+    pthread_mutex_lock(&switchover->lock);
+    switchover->asked = TRUE;
+    pthread_mutex_unlock(&switchover->lock);
+    switchover->changed(switchover->user);
     pthread_mutex_lock(&switchover->lock);
     while (!switchover->cancelled &&
            (switchover->outcome == LPM_OUTCOME_UNKNOWN ||
@@ -98,7 +101,9 @@ void lpm_switchover_get(LpmSwitchover *switchover, struct lpm_switchover_state *
 {
     pthread_mutex_lock(&switchover->lock);
     state->outcome = switchover->outcome;
-    state->waiting = switchover->outcome == LPM_OUTCOME_POSTCOPY && !switchover->allowed &&
-                     !switchover->cancelled;
+    gboolean held = switchover->outcome == LPM_OUTCOME_POSTCOPY && !switchover->allowed &&
+                    !switchover->cancelled;
+    state->waiting = held && switchover->asked && switchover->loaded;
+    state->incomplete = held && !state->waiting;
     pthread_mutex_unlock(&switchover->lock);
 }

@@ -25,7 +25,9 @@ enum lpm_outcome {
 /* What can be asked at any time. */
 struct lpm_switchover_state {
     enum lpm_outcome outcome;
-    gboolean waiting; /* the package waits for lpm_switchover_allow */
+    gboolean waiting; /* the package, and Finish, wait for lpm_switchover_allow */
+    gboolean
+        incomplete; /* the package waits and Finish, which starts the processors, is not here */
 };
 
 /* `gated`: the word to run must be allowed. `changed` (any thread) is called after each change of
@@ -36,9 +38,9 @@ void lpm_switchover_free(LpmSwitchover *switchover);
 void lpm_switchover_note(LpmSwitchover *switchover, enum lpm_outcome outcome);
 /* lpmd's word, also before there is anything to allow. */
 void lpm_switchover_allow(LpmSwitchover *switchover);
-/* Before the word to run is given to QEMU: waits until it may be, if that is asked for. FALSE:
- * cancelled, it must not be. */
-gboolean lpm_switchover_wait_allowed(LpmSwitchover *switchover);
+/* QEMU has loaded the processors' and devices' state, so that nothing is left to do but to start.
+ */
+void lpm_switchover_note_loaded(LpmSwitchover *switchover);
 /* Waits for the outcome and, after the switch, until it is allowed. UNKNOWN: cancelled. */
 enum lpm_outcome lpm_switchover_wait_outcome(LpmSwitchover *switchover);
 /* Ends every wait for good. */

@@ -53,7 +53,7 @@ struct lpm_stream_parser {
     gboolean in_package;
     gboolean in_description;
     uint64_t package_passed;
-    uint8_t package_head[5], package_tail[5];
+    uint8_t package_head[5], package_tail[14];
 
     /* The unit being gathered: `held` bytes, of which `emitted` left already; `drop` of them were
      * taken by the unit before and go at the next step (an event may point to them). */

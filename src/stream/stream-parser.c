@@ -83,6 +83,8 @@ static void watch_package(LpmStreamParser *p, const uint8_t *data, gsize length)
 static void end_package(LpmStreamParser *p)
 {
     static const uint8_t listen[5] = {0x08, 0, 4, 0, 0}, run[5] = {0x08, 0, 5, 0, 0};
+    static const uint8_t ping[5] = {0x08, 0, 2, 0, 4}; /* and four bytes, its number */
+    const uint8_t *last = p->package_tail + sizeof p->package_tail - sizeof run;
 
     p->in_package = FALSE;
     p->info.postcopy_packaged = TRUE;
@@ -90,8 +92,13 @@ static void end_package(LpmStreamParser *p)
         return;
     if (!memcmp(p->package_head, listen, sizeof listen))
         p->info.postcopy_listen = TRUE;
-    if (memcmp(p->package_tail, run, sizeof run))
+    if (memcmp(last, run, sizeof run))
         return;
+    if (p->package_passed >= sizeof p->package_tail &&
+        !memcmp(p->package_tail, ping, sizeof ping)) {
+        p->info.package_pinged = TRUE;
+        p->info.package_ping = lpm_be32(p->package_tail + sizeof ping);
+    }
     p->info.postcopy_run = TRUE;
     p->info.phase = LPM_STREAM_PHASE_POSTCOPY;
 }

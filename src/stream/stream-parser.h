@@ -98,6 +98,9 @@ struct lpm_stream_info {
     gboolean ram_ended;   /* END of `ram` passed whole */
     gboolean return_path; /* OPEN_RETURN_PATH passed */
     gboolean postcopy_advised, postcopy_packaged, postcopy_listen, postcopy_run;
+    gboolean
+        package_pinged; /* before the word to run the package asks for a PONG, of this number */
+    uint32_t package_ping;
     gboolean postcopy_resumed;   /* the stream goes on with a post-copy that was cut */
     uint64_t page_size_summary;  /* of POSTCOPY_ADVISE: all page sizes in use, ored; 0 before */
     gboolean multifd;            /* a multifd flush mark passed: pages travel elsewhere */

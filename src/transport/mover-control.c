@@ -10,11 +10,11 @@
 static const char *const channel_names[] = {"control", "rpc", "data"};
 static const char *const side_names[] = {"source", "target"};
 static const char *const need_names[] = {"link", "rpc", "data"};
-static const char *const state_names[] = {"none", "open", "eof", "closed"};
+static const char *const state_names[] = {"none", "open", "eof", "ending", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
-static const char *const command_names[] = {"start",     "listen",      "attach", "link",
-                                            "release",   "fail-finish", "stats",  "quit",
-                                            "allow-run", "set",         "retain"};
+static const char *const command_names[] = {
+    "start", "listen",    "attach", "link",  "release", "fail-finish", "stats",
+    "quit",  "allow-run", "end",    "leave", "set",     "retain"};
 static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
                                           "stats", "failed", "ended", "postcopy"};
 
@@ -94,14 +94,14 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
 {
     g_autofree char *session = lpm_hex(start->session, sizeof(start->session));
     g_autofree char *psk = lpm_hex(start->psk, sizeof(start->psk));
-    json_t *message =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:i, s:I}", "message",
-                  command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session",
-                  session, "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes,
-                  "compression", start->compression, "compression_level", start->compression_level,
-                  "migration", start->migration, "partition", start->partition, "finish_by_outcome",
-                  start->finish_by_outcome, "gate_run", start->gate_run, "threads",
-                  (int)start->threads, "bandwidth", (json_int_t)start->bandwidth);
+    json_t *message = json_pack(
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:i, s:I}", "message",
+        command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session", session,
+        "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes, "compression",
+        start->compression, "compression_level", start->compression_level, "migration",
+        start->migration, "partition", start->partition, "finish_by_outcome",
+        start->finish_by_outcome, "gate_run", start->gate_run, "hold_ends", start->hold_ends,
+        "threads", (int)start->threads, "bandwidth", (json_int_t)start->bandwidth);
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
@@ -175,6 +175,16 @@ gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KE
     json_object_set_new(message, "key", json_string(text));
     explicit_bzero(text, strlen(text));
     return send_stolen(socket, message, fd, error);
+}
+
+gboolean lpm_mover_send_end(int socket, enum lpm_channel channel, GError **error)
+{
+    return send_channel(socket, LPM_MOVER_END, channel, -1, error);
+}
+
+gboolean lpm_mover_send_leave(int socket, GError **error)
+{
+    return send_stolen(socket, command_new(LPM_MOVER_LEAVE), -1, error);
 }
 
 gboolean lpm_mover_send_stats(int socket, GError **error)
@@ -274,7 +284,9 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
     if ((json_object_get(message, "finish_by_outcome") &&
          !get_boolean(message, "finish_by_outcome", &start->finish_by_outcome, error)) ||
         (json_object_get(message, "gate_run") &&
-         !get_boolean(message, "gate_run", &start->gate_run, error)))
+         !get_boolean(message, "gate_run", &start->gate_run, error)) ||
+        (json_object_get(message, "hold_ends") &&
+         !get_boolean(message, "hold_ends", &start->hold_ends, error)))
         return FALSE;
     struct lpm_mover_set set;
 
@@ -316,6 +328,8 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
         if (command->fd < 0)
             return bad_key(message, "descriptor", error);
         return parse_channel(message, &command->channel, error);
+    case LPM_MOVER_END:
+        return parse_channel(message, &command->channel, error);
     case LPM_MOVER_ADD_LINK:
         if (command->fd < 0)
             return bad_key(message, "descriptor", error);
@@ -332,6 +346,7 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
     case LPM_MOVER_ALLOW_RUN:
     case LPM_MOVER_ASK_STATS:
     case LPM_MOVER_QUIT:
+    case LPM_MOVER_LEAVE:
         return TRUE;
     }
     return bad_key(message, "message", error);
@@ -416,7 +431,9 @@ gboolean lpm_mover_event_send(int socket, const LpmMoverEvent *event, GError **e
     case LPM_MOVER_ENDED:
         break;
     }
-    return send_stolen(socket, message, -1, error);
+    gboolean lends = event->type == LPM_MOVER_CHANNEL && event->state == LPM_CHANNEL_OPEN;
+
+    return send_stolen(socket, message, lends ? event->fd : -1, error);
 }
 
 static gboolean parse_hello(const json_t *message, LpmMoverEvent *event, GError **error)
@@ -501,11 +518,11 @@ static gboolean parse_event(const json_t *message, LpmMoverEvent *event, GError 
 gboolean lpm_mover_event_receive(int socket, LpmMoverEvent *event, GError **error)
 {
     json_t *message;
-    lpm_autofd fd = -1;
     gboolean ok;
 
     memset(event, 0, sizeof(*event));
-    message = lpm_message_receive(socket, &fd, error);
+    event->fd = -1;
+    message = lpm_message_receive(socket, &event->fd, error);
     if (!message)
         return FALSE;
     ok = parse_event(message, event, error);
@@ -517,6 +534,7 @@ gboolean lpm_mover_event_receive(int socket, LpmMoverEvent *event, GError **erro
 
 void lpm_mover_event_clear(LpmMoverEvent *event)
 {
+    lpm_fd_clear(&event->fd);
     g_clear_pointer(&event->cause, g_free);
     g_clear_pointer(&event->stats, json_decref);
 }

@@ -64,6 +64,8 @@ typedef struct lpm_mover_start {
     gboolean finish_by_outcome; /* add VIR_MIGRATE_PAUSED to libvirt's Finish unless the stream went
                                    over to post-copy; Finish waits until that is known */
     gboolean gate_run;          /* keep the word to run, and Finish, back until ALLOW_RUN */
+    gboolean hold_ends; /* source: the programs' sockets are lent to lpmd, and the programs learn
+                           that the other side's have ended when END says so */
     /* Keys that may be missing. */
     guint threads;     /* that encode or decode; 0: one for each processor */
     guint64 bandwidth; /* source: most bytes/s on the wire, 0: no bound */
@@ -103,6 +105,10 @@ gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError 
  * socket. Source: an empty file, to be written; target: an image, to be read. `fd` is borrowed. */
 gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
                                GError **error);
+/* Source, with `hold_ends`: the local program may learn that its channel has ended. */
+gboolean lpm_mover_send_end(int socket, enum lpm_channel channel, GError **error);
+/* The mover ends at once and leaves the programs' sockets to who else holds them. */
+gboolean lpm_mover_send_leave(int socket, GError **error);
 /* Asks for one LPM_MOVER_STATS. */
 gboolean lpm_mover_send_stats(int socket, GError **error);
 gboolean lpm_mover_send_quit(int socket, GError **error);
@@ -128,6 +134,8 @@ enum lpm_channel_state {
     LPM_CHANNEL_NONE,   /* no socket yet */
     LPM_CHANNEL_OPEN,   /* connected */
     LPM_CHANNEL_EOF,    /* the local program will send no more; it may still be sent to */
+    LPM_CHANNEL_ENDING, /* the other side's program will send no more; with `hold_ends` the local
+                           one learns it when END is said */
     LPM_CHANNEL_CLOSED, /* both directions ended and the socket is closed; cause: why, if abnormal
                          */
 };
@@ -156,6 +164,8 @@ typedef struct lpm_mover_event {
     /* CHANNEL */
     enum lpm_channel channel;
     enum lpm_channel_state state;
+    int fd; /* with `hold_ends`, of OPEN: the program's socket. Received: owned, -1 if none came;
+               sent: borrowed, read only if the state is OPEN */
     /* FINISH_HELD: status 0 is success, 1 an error of the target's libvirt; cancelled: the source's
      * libvirt had given the migration up before it called Finish. Held in every case: release it.
      */
@@ -186,14 +196,16 @@ enum lpm_mover_command_type {
     LPM_MOVER_ASK_STATS,
     LPM_MOVER_QUIT,
     LPM_MOVER_ALLOW_RUN,
-    LPM_MOVER_SET, /* what a running mover can be told to do otherwise */
+    LPM_MOVER_END,   /* channel: the program may learn of its end */
+    LPM_MOVER_LEAVE, /* end at once, as a crash would, and shut nothing down */
+    LPM_MOVER_SET,   /* what a running mover can be told to do otherwise */
     LPM_MOVER_RETAIN,
 };
 
 typedef struct lpm_mover_command {
     enum lpm_mover_command_type type;
     LpmMoverStart start;             /* START; its strings point into `message` */
-    enum lpm_channel channel;        /* LISTEN, ATTACH: rpc or data */
+    enum lpm_channel channel;        /* LISTEN, ATTACH, END: rpc or data */
     gboolean server;                 /* ADD_LINK */
     const char *cause;               /* FAIL_FINISH; points into `message` */
     struct lpm_mover_set set;        /* SET */

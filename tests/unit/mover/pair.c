@@ -349,7 +349,7 @@ void pair_step(struct pair *pair, int timeout_ms)
     poll(items, 2, timeout_ms);
     for (guint i = 0; i < 2; i++) {
         g_autoptr(GError) error = NULL;
-        g_auto(LpmMoverEvent) event = {0};
+        g_auto(LpmMoverEvent) event = {.fd = -1};
 
         if (!items[i].revents)
             continue;
