@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #define ENTRIES_MAX (64 << 10)
+/* What was learned before is of the time when the partition, or another of its address, was
+ * elsewhere: a bridge forgets after 5 minutes. In USER_HZ, as the kernel gives it. */
+#define RECENT_TICKS (10 * 100)
 
 static gboolean parse_mac(const char *text, guint8 mac[6])
 {
@@ -37,7 +40,8 @@ guint lpm_bridge_find(const guint8 *entries, gsize length, const guint8 mac[6], 
 
     for (gsize at = 0; at + sizeof(entry) <= length; at += sizeof(entry)) {
         memcpy(&entry, entries + at, sizeof(entry));
-        if (memcmp(entry.mac_addr, mac, 6) == 0) {
+        if (memcmp(entry.mac_addr, mac, 6) == 0 &&
+            (entry.is_local || entry.ageing_timer_value <= RECENT_TICKS)) {
             *own = entry.is_local != 0;
             return (guint)entry.port_hi << 8 | entry.port_no;
         }

@@ -8,15 +8,15 @@
 #include <glib.h>
 
 /* The name of the port from which frames of `mac` ("52:54:00:...") reached the bridge, its own name
- * if the address is of the bridge or one of its ports; a new string. NULL: not seen within the
- * bridge's ageing time (5 minutes unless set), or no such bridge. */
+ * if the address is of the bridge or one of its ports; a new string. NULL: not seen within the last
+ * 10 seconds, or no such bridge. */
 char *lpm_bridge_port_of(const char *bridge, const char *mac);
 
 /* The address of an interface as text, "" if there is none of that name. A new string. */
 char *lpm_interface_address(const char *name);
 
 /* In entries as brforward of sysfs has them: the number of the port that has the address, with
- * *own set if it is the host's; 0: none. */
+ * *own set if it is the host's; 0: none that was seen within the last 10 seconds. */
 guint lpm_bridge_find(const guint8 *entries, gsize length, const guint8 mac[6], gboolean *own);
 
 #endif

@@ -259,8 +259,10 @@ static void test_paths(void **state)
 
 static void test_bridge_table(void **state)
 {
-    const guint8 table[] = {1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2,
-                            3, 4, 5, 9, 2, 1, 0, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3};
+    /* The third was seen 10.01 s ago; the fourth is cut. */
+    const guint8 table[] = {1, 2, 3, 4, 5, 6, 7,    0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
+                            2, 3, 4, 5, 9, 2, 1,    0, 0, 0, 0, 1, 0, 0, 0, 1, 2,
+                            3, 4, 5, 8, 5, 0, 0xe9, 3, 0, 0, 0, 0, 0, 0, 1, 2, 3};
     gboolean own = TRUE;
 
     (void)state;
@@ -270,6 +272,8 @@ static void test_bridge_table(void **state)
     assert_int_equal(
         lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 4, 5, 9}, &own), 258);
     assert_true(own);
+    assert_int_equal(
+        lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 4, 5, 8}, &own), 0);
     assert_int_equal(
         lpm_bridge_find(table, sizeof(table), (const guint8[]){1, 2, 3, 0, 0, 0}, &own), 0);
     assert_null(lpm_bridge_port_of("../x", "01:02:03:04:05:06"));
