@@ -36,7 +36,7 @@ bit calm; /* from some moment on there is none any more */
 #define EMPTY 0  /* target: no complete copy in it yet */
 #define RUNS 1   /* its processors run */
 #define STANDS 2 /* source: stopped by the migration; target: complete and paused */
-#define SERVES 3 /* source, after the switch to post-copy: gives pages and can never run again */
+#define SERVES 3 /* source, after the switch to post-copy: gives pages, and stands until it is taken back */
 #define DEAD 4
 
 byte source_qemu = RUNS, target_qemu = EMPTY;
@@ -267,6 +267,9 @@ end:
 #ifdef MUTANT_KEEP_SWITCHED
     :: d_step { s == S_RESUME && switched -> frozen = 0; s = S_TELL_ABORT }
 #endif
+    /* take_back: QEMU gives post-copy up; its connection may have broken before, see below */
+    :: d_step { s == S_RESUME && switched -> frozen = 0; job = 0; cont = 0;
+                source_qemu = RUNS; stale = 1; s = S_TELL_ABORT }
     :: d_step { s == S_RESUME -> frozen = 0; job = 0; cont = 0;
                 if :: source_qemu == STANDS -> source_qemu = RUNS; stale = 1
                    :: switched -> source_qemu = DEAD /* of no use any more */
@@ -321,6 +324,8 @@ end:
                 -> t = P4_SWITCHED }
     :: d_step { t == P4_SWITCHED -> t_switched = 1; t = T_WATCH }
     :: d_step { undone && t_switched && !gate && target_mover && target_qemu == EMPTY -> gate = 1 }
+    /* nobody heard the word */
+    :: d_step { undone && t_switched && !gate && !target_mover && target_qemu != RUNS -> t = T_ABORT }
 #ifdef MUTANT_NO_GATE
     :: d_step { !gate -> gate = 1 }
 #endif
@@ -364,7 +369,7 @@ end:
 #ifdef MUTANT_BREAK_PROMISE
     :: d_step { undone && !t_prepared && !t_switched -> t = T_ABORT }
 #endif
-    :: d_step { t == T_ABORT -> assert(!t_switched); t_aborted = 1; t = T_DISCARD;
+    :: d_step { t == T_ABORT -> assert(!t_switched || !gate && target_qemu != RUNS); t_aborted = 1; t = T_DISCARD;
                 both_lost(switched && broken) }
     :: d_step { t == T_DISCARD -> target_mover = 0; target_qemu = DEAD; t = T_LEAVE }
 
@@ -526,11 +531,14 @@ end:
 #define live_copies ((source_qemu == RUNS || source_qemu == STANDS) + under_way + \
                      (target_qemu == STANDS || target_qemu == RUNS))
 
+/* lpm_migration_switched */
+#define t_started (t_switched && !t_aborted)
+
 /* judge_source and judge_target of `lpm recover`, as far as they need nobody's word. */
 #define source_says_mine (!source_gone && (s_aborted || s_ended || \
                           !s_running && !s_ending && (!s_switching || \
-                              target_answers && !t_switched && !t_running && !t_committed)))
-#define target_says_mine (!target_gone && !t_ended && (t_running || t_committed || t_switched))
+                              target_answers && !t_started && !t_running && !t_committed)))
+#define target_says_mine (!target_gone && !t_ended && (t_running || t_committed || t_started))
 
 #define two_run (source_qemu == RUNS && target_qemu == RUNS)
 /* lpmd itself never destroys the last copy */

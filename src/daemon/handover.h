@@ -37,16 +37,22 @@
  *   source                                            target
  *   P1 journal: switching     -- no `stop` from here; only the target can tell what became of it
  *      says "switching"                      ->   P1 journal: switching; gives up on its own no more
- *   P2 asks its QEMU to switch; it stops for good ->  P3 the word to run arrives, and waits in the
- *                                                        mover; unless told to abort before,
+ *   P2 asks its QEMU to switch; it stops         ->  P3 the copy has loaded its devices, and
+ *                                                        libvirt's Finish, which starts it, waits in
+ *                                                        the mover; unless told to abort before,
  *                                                     P4 journal: switched   -- the decision
- *                                                     P5 lets the word pass: it runs, and fetches
+ *                                                     P5 lets Finish pass: it runs, and fetches
  *   P6 asks "prepared?" when it seems complete   ->   P7 everything here? journal: prepared
  *   S4 to S8 as above                            <-      yes, switched
  *
- * Rule 1 holds since QEMU sends the word to run after it has stopped, and refuses to be resumed.
- * Until the target has said "aborted" to it, a source that has journalled `switching` is not
- * resumed. From P4 to P7 either QEMU's end loses the partition: it is said, never papered over.
+ * Rule 1 holds since QEMU sends its state after it has stopped, and libvirt, which starts an incoming
+ * QEMU in Finish and nowhere else, has not been given that call. Until the target has said "aborted"
+ * to it, a source that has journalled `switching` is not resumed; then its QEMU is taken back
+ * (host/take-back.c). It can be as long as its connection has not broken, so this side keeps the
+ * sockets of QEMU and of libvirt from P1 on until it knows of P4, whatever becomes of the movers
+ * (lpm_migration_let_go). The target takes P4 itself back if nobody hears the word of P5: `aborted`
+ * behind `switched`, before anybody has been told. From P5 to P7 either QEMU's end loses the
+ * partition: it is said, never papered over.
  *
  * The model. docs/model/handover.pml goes through all orders of these steps, with any number of
  * faults; its labels: S1_ASK S2_FREEZE S3_LOOK S4_DECIDE S5_END S6_COMMITTED S7_TELL S8_RUNNING
