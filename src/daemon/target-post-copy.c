@@ -12,13 +12,35 @@
 #define BREAK_LIMIT_US (10 * G_USEC_PER_SEC)
 #define START_LIMIT_US (5 * G_USEC_PER_SEC)
 #define POLL_US 20000
+#define LINK_POLL_US 20000
 
+enum readiness { READY, NO_LINK, NEVER };
+
+static enum readiness readiness(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    if (lpm_state_is_final(migration->state) || migration->mover_gone || migration->rpc_lost ||
+        lpm_migrations_closing(migration->daemon->migrations))
+        return NEVER;
+    return migration->link_up ? READY : NO_LINK;
+}
+
+/* A copy that starts while nothing can be fetched stands at its first page, where QEMU may hold the
+ * lock that a repair needs. So it starts over a link that is there; until then the source may still
+ * ask for all of it to be given up, for which `act` is free. */
 static void allow_run(LpmMigration *migration)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+    enum readiness now;
 
-    LPM_FAULT_POINT("target", "run-waits");
-    lpm_handover_target_switch(migration);
+    do {
+        g_mutex_lock(&migration->act);
+        LPM_FAULT_POINT("target", "run-waits");
+        now = readiness(migration);
+        if (now == READY)
+            lpm_handover_target_switch(migration);
+        g_mutex_unlock(&migration->act);
+    } while (now == NO_LINK && lpm_migration_pause(migration, LINK_POLL_US));
 }
 
 void lpm_target_on_run_waits(LpmMigration *migration)

@@ -151,13 +151,14 @@ enum shortcut { NO_SHORTCUT, NO_ROOM, SHORTENED };
 static enum shortcut add_short(LpmDataPump *data, const struct lpm_stream_event *event,
                                const struct lpm_page_note *note)
 {
-    const guint8 *page = event->data + event->header_length;
     LpmBatch *batch = data->job->batch;
+    const guint8 *page;
     gboolean same;
     guint64 number;
 
     if (!note->in_ring || event->header_length != 8)
         return NO_SHORTCUT;
+    page = event->data + event->header_length;
     same = lpm_page_ring_find_tag(data->page_ring, &note->tag, data->job_first, &number);
     if (!same &&
         (!lpm_page_ring_find_place(data->page_ring, note->place, data->job_first, &number) ||
