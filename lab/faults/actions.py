@@ -18,6 +18,7 @@ from lab.faults.ground import DAEMONS, PARTITION, NoAnswer
 from lab.state import RUN
 
 DATA, CONTROL, ISCSI = 16521, 16520, 3260
+MARGIN = 1 << 20  # of a file system, filled by writing and not by reserving
 
 
 class Fault:
@@ -171,6 +172,9 @@ class DiskFull(Fault):
 
     def apply(self):
         with open(self._filler(), "wb", buffering=0) as f:
+            facts = os.statvfs(self._filler())
+            os.posix_fallocate(f.fileno(), 0, max(1, facts.f_bavail * facts.f_frsize - MARGIN))
+            f.seek(0, os.SEEK_END)
             block = b"\0" * 65536
             while block:
                 try:

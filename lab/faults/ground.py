@@ -22,10 +22,11 @@ from lab.scenario import Scenario
 
 PARTITION = "tiny"
 GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0", "watch": True}
-JOURNAL_BYTES = 12 << 20
+JOURNAL_BYTES = 256 << 20  # with room for what [retain] keeps of the partition; sparse
 FINAL = ("done", "failed", "stopped")
 DAEMONS = ("lpmd", "libvirtd")
 SIDES = ("source", "target")
+RTO_MAX = "/proc/sys/net/ipv4/tcp_rto_max_ms"  # of a network namespace; Linux 6.15
 IMAGES = "/dev/shm"  # the journal's speed shall be the program's, not this machine's disk's
 
 
@@ -40,10 +41,12 @@ class NoAnswer(Exception):
 class Ground(Scenario):
     """Context manager, like the scenario it is."""
 
-    def __init__(self, name, build=None, link_timeout_s=None, rate="1gbit", keep=False):
+    def __init__(self, name, build=None, link_timeout_s=None, rate="1gbit", rto_max_ms=None,
+                 keep=False):
         super().__init__(name, build=build, rate=rate, keep=keep, with_lpmd=False)
-        self.link_timeout_s = link_timeout_s
+        self.link_timeout_s, self.rto_max_ms = link_timeout_s, rto_max_ms
         self.ended, self.deaths = set(), []  # daemons that a fault ended, and that died by themselves
+        self.configuration = ""  # what trials have added to lpmd.conf
         self.ledger, self.observer, self.old_folders = None, None, []
 
     def __enter__(self):
@@ -51,9 +54,10 @@ class Ground(Scenario):
         try:
             for where in self.state["hosts"]:
                 self._make_journal_disk(where)
-                self._configure(where)
+                self._limit_link(where)
                 lpmd.start(self.lab, self.state, where)
             lpmd.pair_all(self.lab, self.state)
+            self._bound_client_pauses()
             self.observer = Observer(self).start()
             self.add_guest(PARTITION, **GUEST)
             self._first_move()
@@ -82,18 +86,41 @@ class Ground(Scenario):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._image(where))
 
+    def _bound_client_pauses(self):
+        """Of the clients' TCP, which doubles its pauses for as long as nobody answers."""
+        if self.rto_max_ms:
+            proc.run(self.enter("client", "sh", "-c", f"echo {self.rto_max_ms} >{RTO_MAX}"))
+
     def _first_move(self):
         """The hosts measure each other's clocks now: no later migration is slower than another."""
         code, document = self.lpm("alpha", "migrate", PARTITION, "--to", "beta", timeout=60)
         if code != 0:
             raise LabError(f"the first migration of a new lab failed: {document.get('error')}")
 
-    def _configure(self, where):
+    # ---- configuration ----
+
+    def _write_conf(self, where, name, text):
+        folder = os.path.join(self.lab.host_dir(where), "etc-lpm", "conf.d")
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, name), "w", encoding="ascii") as f:
+            f.write(text)
+
+    def _limit_link(self, where):
         if self.link_timeout_s is not None:
-            path = os.path.join(self.lab.host_dir(where), "etc-lpm", "lpmd.conf")
-            with open(path, "w", encoding="ascii") as f:
-                f.write(lpmd.CONF.format(name=where, mover=self.program("lpm-mover")) +
-                        f"\n[migration]\nlink_timeout_s={self.link_timeout_s}\n")
+            self._write_conf(where, "link.conf",
+                             f"[migration]\nlink_timeout_s={self.link_timeout_s}\n")
+
+    def configure(self, text):
+        """Both hosts' lpmd with these lines of lpmd.conf, started anew if they are others."""
+        if text == self.configuration:
+            return
+        for where in self.state["hosts"]:
+            self._write_conf(where, "trial.conf", text)
+            self.end_daemon("lpmd", where, kill=False)
+        for where in self.state["hosts"]:
+            self.start_daemon("lpmd", where)
+        self.await_daemons()
+        self.configuration = text
 
     # ---- the journal's file system ----
 

@@ -5,13 +5,14 @@
 
 The seed of trial N of run S is S * 1000000 + N. A run goes through the cells (fault x column of
 instants) in an order that S shuffles, so that a long run visits them all; what is left open in
-a cell (which point of the column, how long) comes from the trial's own seed.
+a cell (which point of the column, how long) comes from the trial's own seed, and so do the options
+of the migration (knobs.py).
 """
 
 import dataclasses
 import random
 
-from lab.faults import actions
+from lab.faults import actions, knobs
 
 RUN = 1_000_000
 EXPECTED_S = 0.9  # how long a migration of the partition lasts from its movers' start on
@@ -126,10 +127,11 @@ class Plan:
     column: str
     steps: tuple
     post_copy: str
+    options: dict = dataclasses.field(default_factory=dict)  # of knobs.TABLE
 
     def text(self):
         extra = f"+post-copy-{self.post_copy}" if self.post_copy != "never" else ""
-        return ",".join(s.text() for s in self.steps) + extra
+        return ",".join(s.text() for s in self.steps) + extra + knobs.text(self.options)
 
 
 def _length(rng, fault):
@@ -220,7 +222,7 @@ def _draw(rng, seed, fault, column, points, post_copy):
         steps.append(_step(rng, fault, point))
     if len(steps) == 1 and rng.random() < SECOND_FAULT:
         steps.append(_second(rng, points, steps[0]))
-    return Plan(seed, column, tuple(steps), mode)
+    return Plan(seed, column, tuple(steps), mode, knobs.draw(seed))
 
 
 def _second(rng, points, first):

@@ -49,6 +49,16 @@ class Tally:
                 entry["failed"] += bool(record["failures"])
         return dict(sorted(table.items()))
 
+    def by_option(self):
+        """{"name=value": {trials, failed}}; a knob that was not given has no entry."""
+        table = collections.defaultdict(lambda: {"trials": 0, "failed": 0})
+        for record in self.records:
+            for name, value in record["options"].items():
+                entry = table[f"{name}={value}"]
+                entry["trials"] += 1
+                entry["failed"] += bool(record["failures"])
+        return dict(sorted(table.items()))
+
     def summary(self):
         return {"trials": self.count, "double_runs": self._with("double"),
                 "lost": self._with("lost"), "doubled": self._with("doubled"),
@@ -59,7 +69,7 @@ class Tally:
                 "ended_in_switch": self._noted(judge.ENDED, judge.IN_SWITCH),
                 "not_applied": sum(not any(i["applied"] for i in r["injections"])
                                    for r in self.records),
-                "by_fault": self.by_fault()}
+                "by_option": self.by_option(), "by_fault": self.by_fault()}
 
     def cells(self):
         """{fault: {state: [applied, of them in trials that failed]}}"""
@@ -150,10 +160,16 @@ def _page(runs):
         yield ""
         yield (f"Cuts of the link for {cuts['cut_s']:g} s in post-copy (seed {cuts['seed']}): "
                f"{cuts['went_on']} of {cuts['cuts']} went on by themselves and without a "
-               f"reset; the clients' longest silence was {min(cuts['silences_s'])} to {max(cuts['silences_s'])} s.")
+               f"reset; the clients' longest silence was {min(cuts['silences_s'])} to "
+               f"{max(cuts['silences_s'])} s{_pauses(cuts)}.")
     plain = load(PLAIN)
     if plain:
         yield from _plain(plain)
+
+
+def _pauses(cuts):
+    bound = cuts.get("client_rto_max_ms")
+    return f", with their TCP's pauses bounded to {bound / 1000:g} s" if bound else ""
 
 
 def _runs(runs):
@@ -169,6 +185,7 @@ def _runs(runs):
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"
     yield from _matrix([runs[s]["cells"] for s in order])
     yield from _points([runs[s]["points"] for s in order])
+    yield from _options([runs[s].get("by_option", {}) for s in order])
 
 
 def _matrix(tables):
@@ -198,6 +215,20 @@ def _points(counts):
     yield ""
     yield "Faults applied at each fault point: " + ", ".join(
         f"`{name}` {total[name]}" for name in sorted(total)) + "."
+
+
+def _options(tables):
+    trials, failed = collections.Counter(), collections.Counter()
+    for table in tables:
+        for option, entry in table.items():
+            trials[option] += entry["trials"]
+            failed[option] += entry["failed"]
+    if not trials:
+        return
+    yield ""
+    yield "Trials with each option of the migration (after a slash, those that failed): " + ", ".join(
+        f"`{o}` {trials[o]}" + (f"/**{failed[o]}**" if failed[o] else "")
+        for o in sorted(trials)) + "."
 
 
 ENDS = (("one", "one copy runs"), ("two", "two run"), ("none", "none runs"),

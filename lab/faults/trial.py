@@ -16,7 +16,7 @@ import subprocess
 import time
 
 from lab import proc
-from lab.faults import actions, plan
+from lab.faults import actions, knobs, plan
 from lab.faults.ground import FINAL, PARTITION, NoAnswer, monotonic_us, other
 from lab.proc import LabError
 
@@ -72,6 +72,7 @@ class Trial:
 
     def run(self):
         begin = time.monotonic()
+        self.ground.configure(knobs.configuration(self.plan.options))
         for fault in self.faults:
             fault.prepare()
         for step in self.plan.steps:
@@ -89,7 +90,9 @@ class Trial:
         return self.hosts[step.instant.partition(".")[0]]
 
     def _start(self):
-        options = ["--post-copy", self.plan.post_copy] if self.plan.post_copy != "never" else []
+        options = knobs.arguments(self.plan.options)
+        if self.plan.post_copy != "never":
+            options += ["--post-copy", self.plan.post_copy]
         earlier = self.ground.migrations(self.out.source)
         self.previous = earlier[0]["id"] if earlier else None
         self.out.begin_us = monotonic_us()

@@ -30,7 +30,8 @@ ATTEMPTS = 3  # to set a lab up
 class Job:
     """What all trials of a run have in common."""
 
-    rate = "1gbit"  # of the uplinks
+    rate = "1gbit"     # of the uplinks
+    rto_max_ms = None  # of the clients' TCP; the kernel's own
 
     def __init__(self, build, name, only, link_timeout_s=None, settle_s=trial.SETTLE_S):
         self.build, self.name, self.only = build, name, only
@@ -112,7 +113,8 @@ def _one_lab(job, name, todo, done):
 def _set_up(job, name):
     for attempt in range(ATTEMPTS):
         try:
-            return _Entered(Ground(name, job.build, job.link_timeout_s, job.rate))
+            return _Entered(Ground(name, job.build, job.link_timeout_s, job.rate,
+                                   job.rto_max_ms))
         except LabError as error:
             if attempt == ATTEMPTS - 1:
                 raise
@@ -163,6 +165,7 @@ def _one_trial(job, ground, p):
 
 def _record(out, lines, seconds):
     return {"seed": out.plan.seed, "text": out.plan.text(), "column": out.plan.column,
+            "options": out.plan.options,
             "ended": out.ended, "source": out.source, "migration": out.migration,
             "injections": [{"fault": i.step.fault, "at": i.step.text().partition("@")[2],
                             "reached": i.reached, "applied": i.applied, "state": i.state}

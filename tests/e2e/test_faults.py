@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from lab.faults import mutants, plan
+from lab.faults import knobs, mutants, plan
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT_S = 400
@@ -51,3 +51,5 @@ def test_a_trial_follows_from_its_seed(fault_build):
              for seed in ("1", "1", "2")]
     assert lines[0] == lines[1] != lines[2]
     assert len(lines[0].splitlines()) == 200
+    values = [f"+{k.name}={v}" for k in knobs.TABLE for v in k.values if v]
+    assert [v for v in values if v not in lines[0]] == []
