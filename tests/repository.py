@@ -42,7 +42,7 @@ def files(tree):
     for where, folders, names in os.walk(tree):
         folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not (
             where == tree and (f == "build" or f.startswith("build-"))))
-        for name in sorted(names):
+        for name in sorted(n for n in names if n != ".git"):  # a file in a second work tree
             yield os.path.relpath(os.path.join(where, name), tree)
 
 
