@@ -16,6 +16,7 @@
 #include "daemon/peers.h"
 #include "daemon/retain.h"
 #include "daemon/routes.h"
+#include "host/ovs.h"
 
 #include "lpm-version.h"
 
@@ -63,6 +64,16 @@ static gboolean make_parts(struct lpm_daemon *daemon, GError **error)
     return TRUE;
 }
 
+/* Before anything is probed: one of these is nobody's. */
+static void remove_left_ports(struct lpm_daemon *daemon)
+{
+    guint count = lpm_ovs_clean();
+
+    if (count)
+        lpm_event_log(daemon, LPM_LOG_INFO, NULL, NULL, "cleaned",
+                      "removed %u ports of Open vSwitch that a probe has left", count);
+}
+
 static gboolean start(struct lpm_daemon *daemon, GError **error)
 {
     daemon->started_us = lpm_monotonic_us();
@@ -71,6 +82,7 @@ static gboolean start(struct lpm_daemon *daemon, GError **error)
     daemon->migrations = lpm_migrations_new(daemon, error);
     if (!daemon->migrations)
         return FALSE;
+    remove_left_ports(daemon);
     lpm_http_add_routes(daemon->http, lpm_routes_host);
     lpm_http_add_routes(daemon->http, lpm_routes_peers);
     lpm_http_add_routes(daemon->http, lpm_migrations_routes());

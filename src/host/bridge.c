@@ -95,13 +95,3 @@ char *lpm_bridge_port_of(const char *bridge, const char *mac)
         return g_strdup(bridge);
     return number ? port_name(bridge, number) : NULL;
 }
-
-char *lpm_interface_address(const char *name)
-{
-    g_autofree char *path = g_build_filename("/sys/class/net", name, "address", NULL);
-    char *text = NULL;
-
-    if (!is_name(name) || !g_file_get_contents(path, &text, NULL, NULL))
-        return g_strdup("");
-    return g_strstrip(text);
-}

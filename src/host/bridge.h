@@ -12,9 +12,6 @@
  * 10 seconds, or no such bridge. */
 char *lpm_bridge_port_of(const char *bridge, const char *mac);
 
-/* The address of an interface as text, "" if there is none of that name. A new string. */
-char *lpm_interface_address(const char *name);
-
 /* In entries as brforward of sysfs has them: the number of the port that has the address, with
  * *own set if it is the host's; 0: none that was seen within the last 10 seconds. */
 guint lpm_bridge_find(const guint8 *entries, gsize length, const guint8 mac[6], gboolean *own);

@@ -175,7 +175,48 @@ json_t *lpm_host_room(struct lpm_host *host, GError **error)
 
 /* ---- networks and volumes ---- */
 
-json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error)
+/* The number of the group of ports that an adapter is in, as XPath counts; 0: none. */
+static size_t portgroup_number(LpmXml *xml, const char *name)
+{
+    static const struct lpm_xml_member members[] = {{"name", "@name", LPM_XML_TEXT},
+                                                    {"default", "@default", LPM_XML_TEXT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+    json_t *groups = lpm_xml_list(xml, "portgroup", members), *group;
+    size_t i, found = 0;
+
+    json_array_foreach (groups, i, group) {
+        const char *is_default = member(group, "default");
+
+        if (*name ? g_strcmp0(member(group, "name"), name) == 0 : g_strcmp0(is_default, "yes") == 0)
+            found = i + 1;
+    }
+    json_decref(groups);
+    return found;
+}
+
+/* What the group of ports has, and else the network: as libvirt does. */
+static json_t *network_facts(LpmXml *xml, const char *portgroup, gboolean active)
+{
+    size_t group = portgroup_number(xml, portgroup);
+    g_autofree char *bridge = lpm_xml_text(xml, NULL, "bridge/@name");
+    g_autofree char *forward = lpm_xml_text(xml, NULL, "forward/@mode");
+    g_autofree char *group_tags = g_strdup_printf("portgroup[%zu]/vlan/tag/@id", group);
+    g_autofree char *group_port = g_strdup_printf("portgroup[%zu]/virtualport/@type", group);
+    g_autofree char *port = lpm_xml_text(
+        xml, NULL, lpm_xml_has(xml, NULL, group_port) ? group_port : "virtualport/@type");
+    json_t *vlans = lpm_xml_ints(xml, group_tags);
+
+    if (!json_array_size(vlans)) {
+        json_decref(vlans);
+        vlans = lpm_xml_ints(xml, "vlan/tag/@id");
+    }
+    return json_pack("{s:s, s:s, s:b, s:s, s:o}", "bridge", bridge, "forward",
+                     *forward ? forward : "isolated", "active", active, "port", port, "vlans",
+                     vlans);
+}
+
+json_t *lpm_host_network(struct lpm_host *host, const char *name, const char *portgroup,
+                         GError **error)
 {
     lpm_auto_connect connection = lpm_host_connect(host, error);
 
@@ -189,12 +230,7 @@ json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error
     virNetworkFree(network);
     g_autoptr(LpmXml) xml = text ? lpm_xml_parse(text, error) : NULL;
     free(text);
-    if (!xml)
-        return json_object();
-    g_autofree char *bridge = lpm_xml_text(xml, NULL, "bridge/@name");
-    g_autofree char *forward = lpm_xml_text(xml, NULL, "forward/@mode");
-    return json_pack("{s:s, s:s, s:b}", "bridge", bridge, "forward",
-                     *forward ? forward : "isolated", "active", active);
+    return xml ? network_facts(xml, portgroup, active) : json_object();
 }
 
 char *lpm_host_volume_path(struct lpm_host *host, const char *pool_name, const char *volume_name)

@@ -16,9 +16,9 @@
  *  emulator, cpu_mode, nvram, nvram_template, cpu_xml, os_files: [{role, path}], hugepages:
  * [{size}], disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool,
  * volume, protocol, name, address, port, socket, initiator, auth, reservations, backing:
- * [{path}]}], adapters: [{mac, type, model, bridge, network, device, mode, path, tap, mtu, vlan,
- * port, team}], hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards,
- * redirdevs:
+ * [{path}]}], adapters: [{mac, type, model, bridge, network, portgroup, device, mode, path,
+ * tap, mtu, vlans: [...], port, team}], hostdevs, filesystems, shmems, graphics, consoles,
+ * channels, tpms, smartcards, redirdevs:
  *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
  *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither
@@ -45,9 +45,11 @@ json_t *lpm_host_room(struct lpm_host *host, GError **error);
  * vcpus, hugepages}]. */
 json_t *lpm_host_running(struct lpm_host *host, GError **error);
 
-/* The bridge behind libvirt's network `name`, and how it forwards: {bridge, forward, active};
- * {} when there is no such network. */
-json_t *lpm_host_network(struct lpm_host *host, const char *name, GError **error);
+/* The bridge behind libvirt's network `name`, how it forwards, and what an adapter in the group of
+ * ports `portgroup` ("": the network's default one) gets from it: {bridge, forward, active, port
+ * (kind of virtual port, or ""), vlans: [...]}; {} when there is no such network. */
+json_t *lpm_host_network(struct lpm_host *host, const char *name, const char *portgroup,
+                         GError **error);
 
 /* The path of a volume of a storage pool, a new string; NULL if there is no such. */
 char *lpm_host_volume_path(struct lpm_host *host, const char *pool, const char *volume);

@@ -52,7 +52,7 @@ static const struct lpm_xml_member adapter_members[] = {
     {"network", "source/@network", LPM_XML_TEXT}, {"device", "source/@dev", LPM_XML_TEXT},
     {"mode", "source/@mode", LPM_XML_TEXT},       {"path", "source/@path", LPM_XML_TEXT},
     {"tap", "target/@dev", LPM_XML_TEXT},         {"mtu", "mtu/@size", LPM_XML_INT},
-    {"vlan", "vlan/tag/@id", LPM_XML_INT},        {"port", "virtualport/@type", LPM_XML_TEXT},
+    {"port", "virtualport/@type", LPM_XML_TEXT},  {"portgroup", "source/@portgroup", LPM_XML_TEXT},
     {"team", "teaming/@type", LPM_XML_TEXT},      {NULL, NULL, LPM_XML_TEXT},
 };
 
@@ -158,6 +158,18 @@ static void add_backing(LpmXml *xml, json_t *disks)
     }
 }
 
+/* Of an adapter on one VLAN, or of a trunk, the numbers: [42]. */
+static void add_vlans(LpmXml *xml, json_t *adapters)
+{
+    json_t *adapter;
+    size_t i;
+
+    json_array_foreach (adapters, i, adapter) {
+        g_autofree char *path = g_strdup_printf("devices/interface[%zu]/vlan/tag/@id", i + 1);
+        json_object_set_new(adapter, "vlans", lpm_xml_ints(xml, path));
+    }
+}
+
 static void add_description(LpmXml *xml, json_t *model)
 {
     g_autofree char *cpu = lpm_xml_source(xml, "cpu");
@@ -175,6 +187,7 @@ static void add_description(LpmXml *xml, json_t *model)
     json_object_set_new(model, "disks", lpm_xml_list(xml, "devices/disk", disk_members));
     add_backing(xml, json_object_get(model, "disks"));
     json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));
+    add_vlans(xml, json_object_get(model, "adapters"));
     for (gsize i = 0; i < G_N_ELEMENTS(device_lists); i++)
         json_object_set_new(model, device_lists[i].member,
                             lpm_xml_list(xml, device_lists[i].path, device_members));

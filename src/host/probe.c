@@ -18,7 +18,7 @@
 #define ETHER_TYPE 0x88b5
 #define INTERVAL_MS 40
 #define AFTER_MS 120 /* go on a little once all is known: the other side must hear of it */
-#define HEADER_BYTES 25
+#define HEADER_BYTES 26
 #define SMALL 1u
 #define FULL 2u
 #define FRAME_MAX 65536
@@ -26,6 +26,7 @@
 struct frame_header {
     guint8 magic[4], version, side, full, seen, adapter;
     guint8 nonce[LPM_PROBE_NONCE_BYTES];
+    guint8 segment;
 };
 G_STATIC_ASSERT(sizeof(struct frame_header) == HEADER_BYTES);
 
@@ -35,6 +36,7 @@ struct state {
     struct sockaddr_ll to;
     guint seen, heard, sent;
     int send_error;
+    char from[3 * ETH_ALEN]; /* the other's address, "" until it was seen */
 };
 
 guint lpm_interface_mtu(const char *name)
@@ -74,14 +76,15 @@ static gboolean open_socket(struct state *state)
 static void send_one(struct state *state, gboolean full)
 {
     const struct lpm_probe *probe = state->probe;
-    gsize length = full ? MAX(probe->mtu, HEADER_BYTES) : HEADER_BYTES + 21;
+    gsize length = full ? MAX(probe->mtu, HEADER_BYTES) : HEADER_BYTES + 20;
     g_autofree guint8 *data = g_malloc0(length);
     struct frame_header header = {.magic = {'L', 'P', 'M', 'P'},
                                   .version = 1,
                                   .side = probe->target ? 1 : 0,
                                   .full = full ? 1 : 0,
                                   .seen = (guint8)state->seen,
-                                  .adapter = probe->adapter};
+                                  .adapter = probe->adapter,
+                                  .segment = probe->segment};
 
     memcpy(header.nonce, probe->nonce, sizeof(header.nonce));
     memcpy(data, &header, sizeof(header));
@@ -92,7 +95,8 @@ static void send_one(struct state *state, gboolean full)
 }
 
 /* A full frame counts only when all of it has arrived. */
-static void take(struct state *state, const guint8 *data, gsize length)
+static void take(struct state *state, const struct sockaddr_ll *from, const guint8 *data,
+                 gsize length)
 {
     const struct lpm_probe *probe = state->probe;
     struct frame_header header;
@@ -101,7 +105,8 @@ static void take(struct state *state, const guint8 *data, gsize length)
         return;
     memcpy(&header, data, sizeof(header));
     if (memcmp(header.magic, "LPMP", 4) != 0 || header.version != 1 ||
-        header.adapter != probe->adapter || header.side == (probe->target ? 1 : 0) ||
+        header.adapter != probe->adapter || header.segment != probe->segment ||
+        header.side == (probe->target ? 1 : 0) ||
         memcmp(header.nonce, probe->nonce, sizeof(header.nonce)) != 0)
         return;
     if (!header.full)
@@ -109,6 +114,9 @@ static void take(struct state *state, const guint8 *data, gsize length)
     else if (length >= probe->mtu)
         state->seen |= FULL;
     state->heard |= header.seen & (SMALL | FULL);
+    const guint8 *a = from->sll_addr;
+    g_snprintf(state->from, sizeof(state->from), "%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2],
+               a[3], a[4], a[5]);
 }
 
 static void receive(struct state *state, guint limit_ms)
@@ -122,9 +130,11 @@ static void receive(struct state *state, guint limit_ms)
 
         if (left <= 0 || poll(&p, 1, (int)left) <= 0)
             return;
-        ssize_t got = recv(state->fd, data, FRAME_MAX, 0);
+        struct sockaddr_ll from = {0};
+        socklen_t size = sizeof(from);
+        ssize_t got = recvfrom(state->fd, data, FRAME_MAX, 0, (struct sockaddr *)&from, &size);
         if (got > 0)
-            take(state, data, (gsize)got);
+            take(state, &from, data, (gsize)got);
         else if (got < 0 && errno != EAGAIN)
             return;
     }
@@ -171,6 +181,7 @@ json_t *lpm_probe_run(const struct lpm_probe *probe)
         json_object_set_new(facts, "seen_full", json_boolean(state.seen & FULL));
         json_object_set_new(facts, "heard_small", json_boolean(state.heard & SMALL));
         json_object_set_new(facts, "heard_full", json_boolean(state.heard & FULL));
+        json_object_set_new(facts, "from", json_string(state.from));
         if (state.send_error)
             json_object_set_new(facts, "cause", json_string(g_strerror(state.send_error)));
     }

@@ -8,7 +8,8 @@
  * by a switch: the frames carry the bridge's own address.
  *
  * Frame: EtherType 0x88b5, then "LPMP", version 1, side (0 source, 1 target), size (0 small, 1
- * full), seen (bit 0 small, bit 1 full), adapter number, 16 bytes of nonce, zeros.
+ * full), seen (bit 0 small, bit 1 full), adapter number, 16 bytes of nonce, number of the adapter's
+ * VLAN in its list, zeros.
  */
 #ifndef LPM_HOST_PROBE_H
 #define LPM_HOST_PROBE_H
@@ -21,16 +22,17 @@
 struct lpm_probe {
     const char *interface; /* bridge, or the device beneath a macvtap */
     guint8 nonce[LPM_PROBE_NONCE_BYTES];
-    guint8 adapter;   /* number of the partition's adapter: one probe each */
-    gboolean target;  /* which side this host is */
-    guint mtu;        /* payload of full frames */
-    const gint *over; /* atomic, or NULL: goes on until it is set rather than for limit_ms */
-    guint limit_ms;   /* how long to go on without an answer */
+    guint8 adapter, segment; /* number of the partition's adapter, and of its VLAN in the list of
+                                those that it is on: one probe each */
+    gboolean target;         /* which side this host is */
+    guint mtu;               /* payload of full frames */
+    const gint *over;        /* atomic, or NULL: goes on until it is set rather than for limit_ms */
+    guint limit_ms;          /* how long to go on without an answer */
 };
 
 /* Sends and listens. Always an object: {interface, found, mtu, is_bridge, sent, seen_small,
- * seen_full, heard_small, heard_full, cause}; `seen`: the other's frames arrived here, `heard`: it
- * says that ours arrived there. Any thread. */
+ * seen_full, heard_small, heard_full, from, cause}; `seen`: the other's frames arrived here, with
+ * the address `from`; `heard`: it says that ours arrived there. Any thread. */
 json_t *lpm_probe_run(const struct lpm_probe *probe);
 
 /* The MTU of an interface, 0 if there is none of that name. */

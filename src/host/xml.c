@@ -72,6 +72,20 @@ gint64 lpm_xml_int(LpmXml *xml, xmlNode *node, const char *path, gint64 none)
     return end == text ? none : value;
 }
 
+json_t *lpm_xml_ints(LpmXml *xml, const char *path)
+{
+    xmlXPathObject *found = nodes_at(xml, NULL, path);
+    json_t *list = json_array();
+
+    for (int i = 0; found && i < found->nodesetval->nodeNr; i++) {
+        xmlChar *text = xmlNodeGetContent(found->nodesetval->nodeTab[i]);
+        json_array_append_new(list, json_integer(g_ascii_strtoll((const char *)text, NULL, 0)));
+        xmlFree(text);
+    }
+    xmlXPathFreeObject(found);
+    return list;
+}
+
 gboolean lpm_xml_has(LpmXml *xml, xmlNode *node, const char *path)
 {
     xmlXPathObject *found = nodes_at(xml, node, path);

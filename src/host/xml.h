@@ -21,6 +21,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmXml, lpm_xml_free)
 char *lpm_xml_text(LpmXml *xml, xmlNode *node, const char *path);
 /* The same as an integer, `none` if there is no such node or it holds no number. */
 gint64 lpm_xml_int(LpmXml *xml, xmlNode *node, const char *path, gint64 none);
+/* The integers at all nodes of `path`, from the root on, as an array; what is no number is 0. */
+json_t *lpm_xml_ints(LpmXml *xml, const char *path);
 gboolean lpm_xml_has(LpmXml *xml, xmlNode *node, const char *path);
 /* The node's own XML, "" if there is none. A new string. */
 char *lpm_xml_source(LpmXml *xml, const char *path);

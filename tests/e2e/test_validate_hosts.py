@@ -9,9 +9,10 @@ import re
 
 import pytest
 
-from lab import host, lpmd, net, proc
+from lab import host, lpmd, net, ovs, proc
+from support import home
 from validating import (ANOTHER_MAC, ANOTHER_UUID, LIMIT_MS, SEGMENT, TWO_DISKS, adapter, bound,
-                        cause, codes, configured, defined, definition, on_battery, validate)
+                        cause, codes, configured, defined, definition, device, on_battery, validate)
 
 GUEST = TWO_DISKS
 
@@ -83,6 +84,142 @@ def test_mtu_hole(lab, tiny, segment, where, device):
             assert codes(validate(lab, tiny)) == ["LPM-6012"]
     finally:
         net.ip("link", "set", device, "mtu", "1500", netns=lab.lab.netns(where))
+
+
+# ---- Open vSwitch ----
+
+OVS = "ovs0"
+VLAN_MAC = "52:54:00:aa:00:03"
+
+
+@pytest.fixture(scope="module")
+def vsctl(lab):
+    """Open vSwitch on both hosts, with a bridge; calls ovs-vsctl of one."""
+    for where in lab.state["hosts"]:
+        ovs.start(lab.lab, lab.state, where)
+    ovs.add_bridge(lab.lab, lab.state, OVS)
+    return lambda where, *args: ovs.vsctl(lab.lab, lab.state, where, *args)
+
+
+def tags(*numbers):
+    trunk = " trunk='yes'" if len(numbers) > 1 else ""
+    return f"<vlan{trunk}>" + "".join(f"<tag id='{n}'/>" for n in numbers) + "</vlan>"
+
+
+def ovs_adapter(*numbers, bridge=OVS):
+    return (f"<interface type='bridge'><mac address='{VLAN_MAC}'/><source bridge='{bridge}'/>"
+            + (tags(*numbers) if numbers else "") + "<virtualport type='openvswitch'/>"
+            "<model type='virtio'/></interface>")
+
+
+def ports(vsctl):
+    return [p for where in ("alpha", "beta") for p in vsctl(where, "list-ports", OVS).split()]
+
+
+@pytest.mark.parametrize("numbers", [(), (42, 43)])
+def test_vlans(lab, tiny, vsctl, numbers):
+    """Frames go through a port on the VLAN, as the partition's do, and no port is left."""
+    with device(lab, tiny, ovs_adapter(*numbers), VLAN_MAC):
+        before = ports(vsctl)
+        assert codes(validate(lab, tiny)) == []
+        assert ports(vsctl) == before
+
+
+def test_uplink_without_the_vlan(lab, tiny, vsctl):
+    vsctl("beta", "set", "port", f"{OVS}-up", "trunks=42")
+    try:
+        with device(lab, tiny, ovs_adapter(42), VLAN_MAC):
+            assert codes(validate(lab, tiny)) == []
+        with device(lab, tiny, ovs_adapter(42, 43), VLAN_MAC):
+            before = ports(vsctl)
+            report = validate(lab, tiny)
+            assert codes(report) == ["LPM-6011"] and "VLAN 43" in cause(report, "LPM-6011")
+            assert ports(vsctl) == before
+    finally:
+        vsctl("beta", "clear", "port", f"{OVS}-up", "trunks")
+
+
+def test_mtu_hole_on_a_vlan(lab, tiny, vsctl):
+    net.ip("link", "set", f"beta-{OVS}", "mtu", "1280", netns=lab.lab.netns("lan"))
+    try:
+        with device(lab, tiny, ovs_adapter(42), VLAN_MAC):
+            assert codes(validate(lab, tiny)) == ["LPM-6012"]
+    finally:
+        net.ip("link", "set", f"beta-{OVS}", "mtu", "1500", netns=lab.lab.netns("lan"))
+
+
+def test_no_such_bridge_of_open_vswitch(lab, tiny, vsctl):
+    """One of the kernel's of that name is none."""
+    beta = lab.lab.netns("beta")
+    vsctl("alpha", "add-br", "ovs1", "--", "set", "bridge", "ovs1", "datapath_type=netdev")
+    net.ip("link", "add", "ovs1", "type", "bridge", netns=beta)
+    try:
+        with device(lab, tiny, ovs_adapter(42, bridge="ovs1"), VLAN_MAC):
+            report = validate(lab, tiny)
+            assert codes(report) == ["LPM-6010"]
+            assert "no Open vSwitch bridge 'ovs1'" in cause(report, "LPM-6010")
+    finally:
+        net.ip("link", "del", "ovs1", netns=beta)
+        vsctl("alpha", "del-br", "ovs1")
+
+
+def test_bridge_that_flows_rule(lab, tiny, vsctl):
+    """Where only a controller's flows let frames pass, a probe that does not arrive proves nothing."""
+    vsctl("beta", "set-fail-mode", OVS, "secure")
+    try:
+        with device(lab, tiny, ovs_adapter(42), VLAN_MAC):
+            assert codes(validate(lab, tiny)) == ["LPM-6014"]
+    finally:
+        vsctl("beta", "del-fail-mode", OVS)
+
+
+def test_mac_of_another_machine_on_a_vlan(lab, tiny, vsctl):
+    beta = lab.lab.netns("beta")
+    net.ip("link", "add", "twin", "type", "veth", "peer", "name", "twin-port", netns=beta)
+    for name in ("twin", "twin-port"):
+        net.ip("link", "set", name, "up", netns=beta)
+    try:
+        with device(lab, tiny, ovs_adapter(42), VLAN_MAC):
+            for vlan, found in ((41, []), (42, ["LPM-6113"])):
+                vsctl("beta", "--if-exists", "del-port", "twin-port", "--", "add-port", OVS,
+                      "twin-port", f"tag={vlan}")
+                proc.run(["ip", "netns", "exec", beta, "/usr/bin/python3", "-c", SEND, "twin",
+                          VLAN_MAC])
+                report = validate(lab, tiny)
+                assert codes(report) == found
+            assert "of beta through twin-port" in cause(report, "LPM-6113")
+    finally:
+        vsctl("beta", "--if-exists", "del-port", "twin-port")
+        net.ip("link", "del", "twin", netns=beta)
+        proc.run(lab.enter("beta", "ovs-appctl", "fdb/flush", OVS))
+
+
+def test_port_that_a_crash_has_left(lab, vsctl):
+    """It goes when lpmd starts, and no other does."""
+    vsctl("alpha", "add-port", OVS, "lpm-left", "external_ids:openlpm=probe", "--", "set",
+          "interface", "lpm-left", "type=internal", "--", "add-port", OVS, "lpm-other", "--", "set",
+          "interface", "lpm-other", "type=internal")
+    with configured(lab, "alpha", ""):
+        left = vsctl("alpha", "list-ports", OVS).split()
+    vsctl("alpha", "del-port", OVS, "lpm-other")
+    assert "lpm-other" in left and "lpm-left" not in left
+
+
+def test_migration_of_an_adapter_on_a_vlan(lab, vsctl):
+    lab.add_guest("vlan", mem=128, append="ledger.mem=16M ledger.dirty=0", no_start=True)
+    lab.virsh("alpha", "define", definition(lab, "vlan", ("</devices>", ovs_adapter(42) +
+                                                          "</devices>")))
+    lab.virsh("alpha", "start", "vlan")
+    try:
+        code, document = lab.lpm("alpha", "migrate", "vlan", "--to", "beta")
+        assert (code, document["state"], document["findings"]) == (0, "done", []), document
+        assert home(lab, "vlan") == "beta"
+        tap = re.search(VLAN_MAC + r".*?<target dev='(\S+)'", lab.virsh("beta", "dumpxml", "vlan"),
+                        re.S)[1]
+        assert vsctl("beta", "get", "port", tap, "tag").strip() == "42"
+        assert tap not in vsctl("alpha", "list-ports", OVS).split()
+    finally:
+        lab.remove_guest("vlan")
 
 
 # ---- addresses ----

@@ -83,30 +83,42 @@ static gboolean is_namesake(const struct lpm_judgement *judgement, const json_t 
 /* Who else sends with the partition's address shows behind another port than the partition: on the
  * target than the source's bridge, from which its frames come; here than its own tap. What its
  * frames leave behind themselves is behind those. */
-static void judge_ports(struct lpm_judgement *judgement, const json_t *adapter, size_t number)
+static void judge_port(struct lpm_judgement *judgement, const json_t *adapter,
+                       const json_t *here_at, const json_t *there_at, size_t segment)
 {
-    const json_t *ours =
-        json_object_get(json_object_get(judgement->sources, "networks"), "adapters");
-    const json_t *theirs =
-        json_object_get(json_object_get(judgement->targets, "networks"), "adapters");
-    const json_t *here = json_array_get(ours, number), *there = json_array_get(theirs, number);
+    const json_t *here = json_array_get(json_object_get(here_at, "segments"), segment);
+    const json_t *there = json_array_get(json_object_get(there_at, "segments"), segment);
     const char *port = lpm_fact(there, "port"), *way = lpm_fact(there, "port_of_source");
     const char *own = lpm_fact(here, "port"), *tap = lpm_fact(adapter, "tap");
+    const char *mac = lpm_fact(adapter, "mac");
 
     if (*port && *way && strcmp(port, way) != 0)
-        lpm_find(
-            judgement, LPM_E_MAC_ELSEWHERE,
-            "frames with %s as their sender reach %s of %s through %s, and those of %s through "
-            "%s",
-            lpm_fact(adapter, "mac"), lpm_fact(there, "interface"), judgement->target_name, port,
-            judgement->source_name, way);
+        lpm_find(judgement, LPM_E_MAC_ELSEWHERE,
+                 "frames with %s as their sender reach %s of %s through %s, and those of %s "
+                 "through %s",
+                 mac, lpm_fact(there_at, "interface"), judgement->target_name, port,
+                 judgement->source_name, way);
     else if (*own && *tap && strcmp(own, tap) != 0)
-        lpm_find(
-            judgement, LPM_E_MAC_ELSEWHERE,
-            "frames with %s as their sender reach %s of %s through %s, and the partition's come "
-            "through %s",
-            lpm_fact(adapter, "mac"), lpm_fact(here, "interface"), judgement->source_name, own,
-            tap);
+        lpm_find(judgement, LPM_E_MAC_ELSEWHERE,
+                 "frames with %s as their sender reach %s of %s through %s, and the partition's "
+                 "come through %s",
+                 mac, lpm_fact(here_at, "interface"), judgement->source_name, own, tap);
+}
+
+static const json_t *adapter_facts(const json_t *of_all, size_t number)
+{
+    return json_array_get(json_object_get(json_object_get(of_all, "networks"), "adapters"), number);
+}
+
+/* On each VLAN that it is on. */
+static void judge_ports(struct lpm_judgement *judgement, const json_t *adapter, size_t number)
+{
+    const json_t *here = adapter_facts(judgement->sources, number);
+    const json_t *there = adapter_facts(judgement->targets, number);
+    size_t count = json_array_size(json_object_get(here, "segments"));
+
+    for (size_t i = 0; i < count; i++)
+        judge_port(judgement, adapter, here, there, i);
 }
 
 void lpm_judge_macs(struct lpm_judgement *judgement)

@@ -27,7 +27,7 @@ void lpm_judge_firmware(struct lpm_judgement *judgement);
 json_t *lpm_gather_networks(struct lpm_validation *validation, GError **error);
 void lpm_judge_networks(struct lpm_judgement *judgement);
 /* Adds to each adapter what only the partition's own host knows: the size of frames that it may
- * send (`probe_mtu`), and the address of its bridge (`bridge_address`). */
+ * send (`probe_mtu`), and that its VLANs are those of its network (`vlans_of_network`). */
 void lpm_networks_note(struct lpm_daemon *daemon, json_t *model);
 json_t *lpm_gather_names(struct lpm_validation *validation, GError **error);
 void lpm_judge_names(struct lpm_judgement *judgement);

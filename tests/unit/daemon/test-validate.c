@@ -294,7 +294,8 @@ static void test_processors(void **state)
 /* ---- addresses that are seen elsewhere ---- */
 
 #define SEEN(port, more)                                                                           \
-    "{\"networks\": {\"adapters\": [{\"interface\": \"br0\", \"port\": \"" port "\"" more "}]}}"
+    "{\"networks\": {\"adapters\": [{\"interface\": \"br0\", \"segments\": [{\"port\": \"" port    \
+    "\"" more "}]}]}}"
 
 static void expect_ports(const char *source, const char *target, const char *word)
 {

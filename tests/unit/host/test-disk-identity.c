@@ -4,6 +4,7 @@
 #include "host/bridge.h"
 #include "host/disk-identity.h"
 #include "host/multipath.h"
+#include "host/ovs.h"
 #include "host/probe.h"
 #include "host/xml.h"
 
@@ -281,9 +282,58 @@ static void test_bridge_table(void **state)
     assert_null(lpm_bridge_port_of("lo", "no address"));
 }
 
+/* As Open vSwitch 3.1 tells it. */
+static void test_ovs_table(void **state)
+{
+    static const char fdb[] = " port  VLAN  MAC                Age\n"
+                              "    1     0  ea:28:e5:da:84:a9   10\n"
+                              "    1     0  76:fb:b9:36:d9:74   11\n"
+                              "LOCAL    0  5a:03:3c:f3:44:46    0\n"
+                              "    2    42  52:54:00:aa:00:01    0\n"
+                              "    7    43  52:54:00:aa:00:01";
+    static const char ports[] = "netdev@ovs-netdev: hit:15 missed:9\n"
+                                "  ovs0:\n"
+                                "    ovs-up 1/2: (system)\n"
+                                "    ovs0 65534/1: (tap)\n"
+                                "  ovs00:\n"
+                                "    vnet1 2/3: (system)\n";
+
+    (void)state;
+    assert_int_equal(lpm_ovs_find(fdb, 0, "EA:28:e5:da:84:a9"), 1);
+    assert_int_equal(lpm_ovs_find(fdb, 0, "76:fb:b9:36:d9:74"), -1);
+    assert_int_equal(lpm_ovs_find(fdb, 0, "5a:03:3c:f3:44:46"), 65534);
+    assert_int_equal(lpm_ovs_find(fdb, 42, "52:54:00:aa:00:01"), 2);
+    assert_int_equal(lpm_ovs_find(fdb, 43, "52:54:00:aa:00:01"), -1);
+    assert_int_equal(lpm_ovs_find("", 0, ""), -1);
+    g_autofree char *own = lpm_ovs_port_name(ports, "ovs0", 65534);
+    g_autofree char *other = lpm_ovs_port_name(ports, "ovs00", 2);
+    assert_string_equal(own, "ovs0");
+    assert_string_equal(other, "vnet1");
+    assert_null(lpm_ovs_port_name(ports, "ovs0", 2));
+    assert_null(lpm_ovs_port_name("", "ovs0", 2));
+}
+
+static void test_ovs_names(void **state)
+{
+    static const char *const names[] = {"", "--", "-x", "a b", "a;b", "0123456789abcdef"};
+    struct lpm_ovs_bridge seen;
+    g_autoptr(GError) error = NULL;
+
+    (void)state;
+    for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
+        lpm_ovs_look(names[i], &seen);
+        assert_false(seen.found);
+        assert_string_equal(seen.cause, ""); /* nothing was run */
+        assert_null(lpm_ovs_add_port(names[i], 1, 1500, &error));
+        g_clear_error(&error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ovs_table),
+        cmocka_unit_test(test_ovs_names),
         cmocka_unit_test(test_designators),
         cmocka_unit_test(test_damaged_designators),
         cmocka_unit_test(test_serial),
