@@ -168,6 +168,21 @@ LPM_E(6032, PROCESSORS_SHORT, ERROR, 409, "The target cannot give the partition 
       "Take processors from the partition before the move, or choose another target", "")
 LPM_E(6033, PROCESSORS_CROWDED, WARNING, 409, "The partition has more processors than the target",
       "Expect it to run slower there, or choose another target", "")
+LPM_E(
+    6034, PINNED_AWAY, ERROR, 409,
+    "The partition is bound to processors or memory nodes that the target does not have",
+    "Bind it to ones that both hosts have ('virsh vcpupin', 'emulatorpin', 'numatune'), or choose "
+    "another target",
+    "")
+LPM_E(6035, NODE_SHORT, ERROR, 409,
+      "The memory nodes that the partition is bound to are too small on the target",
+      "Free memory or reserve huge pages in those nodes, or bind the partition to others",
+      "HSCLA304")
+LPM_E(6036, PINNED_PARTLY, WARNING, 409,
+      "The target has only some of the processors that the partition is pinned to",
+      "Expect it to share fewer, or that its hypervisor does not start there; pin it to ones that "
+      "both hosts have",
+      "")
 LPM_E(6040, DEVICE_BOUND, ERROR, 409, "A device of the partition is bound to this host",
       "Detach the device, or make it the fast path of a team with a virtual adapter",
       "HSCLA318,HSCLA335")

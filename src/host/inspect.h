@@ -14,8 +14,10 @@
 /* Everything of a partition that a check looks at:
  * {name, uuid, id or null, state, persistent, memory_bytes, vcpus, arch, machine, hypervisor,
  *  emulator, cpu_mode, nvram, nvram_template, cpu_xml, os_files: [{role, path}], hugepages:
- * [{size}], disks: [{target, bus, type, device, format, cache, readonly, shareable, path, pool,
- * volume, protocol, name, address, port, socket, initiator, auth, reservations, backing:
+ * [{size, nodeset}], pins: [{kind, number, cpus}], cells: [{id, bytes, mode, nodeset}],
+ * memory_binding: {mode, nodeset}, disks: [{target, bus, type, device, format, cache, readonly,
+ * shareable, path, pool, volume, protocol, name, address, port, socket, initiator, auth,
+ * reservations, backing:
  * [{path}]}], adapters: [{mac, type, model, bridge, network, portgroup, device, mode, path,
  * tap, mtu, vlans: [...], port, team}], hostdevs, filesystems, shmems, graphics, consoles,
  * channels, tpms, smartcards, redirdevs:

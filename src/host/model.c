@@ -92,6 +92,7 @@ static const struct {
 };
 
 static const struct lpm_xml_member page_members[] = {
+    {"nodeset", "@nodeset", LPM_XML_TEXT},
     {"size", "@size", LPM_XML_INT},
     {"unit", "@unit", LPM_XML_TEXT},
     {NULL, NULL, LPM_XML_TEXT},
@@ -113,14 +114,24 @@ static json_t *os_files(LpmXml *xml)
     return list;
 }
 
-/* The description's page sizes are KiB unless they say otherwise. */
-static json_t *hugepages(LpmXml *xml)
+/* A size of the description in bytes; KiB unless it says otherwise. `unit` may be NULL. */
+static json_int_t in_bytes(json_int_t size, const char *unit)
 {
     static const struct {
         const char *unit;
         json_int_t bytes;
     } units[] = {{"KiB", 1 << 10}, {"K", 1 << 10}, {"MiB", 1 << 20}, {"M", 1 << 20},
                  {"GiB", 1 << 30}, {"G", 1 << 30}, {"b", 1},         {"bytes", 1}};
+
+    for (gsize k = 0; unit && k < G_N_ELEMENTS(units); k++) {
+        if (strcmp(units[k].unit, unit) == 0)
+            return size * units[k].bytes;
+    }
+    return size << 10;
+}
+
+static json_t *hugepages(LpmXml *xml)
+{
     json_t *list = lpm_xml_list(xml, "memoryBacking/hugepages/page", page_members), *page;
     size_t i;
 
@@ -128,13 +139,9 @@ static json_t *hugepages(LpmXml *xml)
         json_array_append_new(list, json_pack("{s:i}", "size", 0)); /* the host's default size */
     json_array_foreach (list, i, page) {
         const char *unit = json_string_value(json_object_get(page, "unit"));
-        json_int_t size = json_integer_value(json_object_get(page, "size")), factor = 1 << 10;
+        json_int_t size = json_integer_value(json_object_get(page, "size"));
 
-        for (gsize k = 0; unit && k < G_N_ELEMENTS(units); k++) {
-            if (strcmp(units[k].unit, unit) == 0)
-                factor = units[k].bytes;
-        }
-        json_object_set_new(page, "size", json_integer(size * factor));
+        json_object_set_new(page, "size", json_integer(in_bytes(size, unit)));
         json_object_del(page, "unit");
     }
     return list;
@@ -170,6 +177,73 @@ static void add_vlans(LpmXml *xml, json_t *adapters)
     }
 }
 
+/* Which processors of the host each part of the partition may use: [{kind, number?, cpus}]. */
+static json_t *pins(LpmXml *xml)
+{
+    static const struct {
+        const char *kind, *path;
+        struct lpm_xml_member members[3];
+    } kinds[] = {
+        {"the partition", "vcpu[@cpuset]", {{"cpus", "@cpuset", LPM_XML_TEXT}}},
+        {"processor",
+         "cputune/vcpupin",
+         {{"number", "@vcpu", LPM_XML_INT}, {"cpus", "@cpuset", LPM_XML_TEXT}}},
+        {"the emulator", "cputune/emulatorpin", {{"cpus", "@cpuset", LPM_XML_TEXT}}},
+        {"I/O thread",
+         "cputune/iothreadpin",
+         {{"number", "@iothread", LPM_XML_INT}, {"cpus", "@cpuset", LPM_XML_TEXT}}},
+    };
+    json_t *list = json_array(), *pin;
+    size_t i;
+
+    for (gsize k = 0; k < G_N_ELEMENTS(kinds); k++) {
+        json_t *found = lpm_xml_list(xml, kinds[k].path, kinds[k].members);
+
+        json_array_foreach (found, i, pin)
+            json_object_set_new(pin, "kind", json_string(kinds[k].kind));
+        json_array_extend(list, found);
+        json_decref(found);
+    }
+    return list;
+}
+
+/* The guest's memory nodes, each with what it is bound to: [{id, bytes, mode?, nodeset?}]. */
+static json_t *cells(LpmXml *xml)
+{
+    static const struct lpm_xml_member members[] = {{"id", "@id", LPM_XML_INT},
+                                                    {"bytes", "@memory", LPM_XML_INT},
+                                                    {"unit", "@unit", LPM_XML_TEXT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+    json_t *list = lpm_xml_list(xml, "cpu/numa/cell", members), *cell;
+    size_t i;
+
+    json_array_foreach (list, i, cell) {
+        json_int_t size = json_integer_value(json_object_get(cell, "bytes"));
+        const char *unit = json_string_value(json_object_get(cell, "unit"));
+        g_autofree char *node =
+            g_strdup_printf("numatune/memnode[@cellid='%lld']",
+                            (long long)json_integer_value(json_object_get(cell, "id")));
+        g_autofree char *mode_at = g_strconcat(node, "/@mode", NULL);
+        g_autofree char *nodes_at = g_strconcat(node, "/@nodeset", NULL);
+        g_autofree char *mode = lpm_xml_text(xml, NULL, mode_at);
+        g_autofree char *nodes = lpm_xml_text(xml, NULL, nodes_at);
+
+        json_object_set_new(cell, "bytes", json_integer(in_bytes(size, unit)));
+        json_object_set_new(cell, "mode", json_string(mode));
+        json_object_set_new(cell, "nodeset", json_string(nodes));
+        json_object_del(cell, "unit");
+    }
+    return list;
+}
+
+static json_t *memory_binding(LpmXml *xml)
+{
+    g_autofree char *mode = lpm_xml_text(xml, NULL, "numatune/memory/@mode");
+    g_autofree char *nodes = lpm_xml_text(xml, NULL, "numatune/memory/@nodeset");
+
+    return json_pack("{s:s, s:s}", "mode", mode, "nodeset", nodes);
+}
+
 static void add_description(LpmXml *xml, json_t *model)
 {
     g_autofree char *cpu = lpm_xml_source(xml, "cpu");
@@ -184,6 +258,9 @@ static void add_description(LpmXml *xml, json_t *model)
         json_object_set_new(model, "cpu_xml", json_string(cpu));
     json_object_set_new(model, "os_files", os_files(xml));
     json_object_set_new(model, "hugepages", hugepages(xml));
+    json_object_set_new(model, "pins", pins(xml));
+    json_object_set_new(model, "cells", cells(xml));
+    json_object_set_new(model, "memory_binding", memory_binding(xml));
     json_object_set_new(model, "disks", lpm_xml_list(xml, "devices/disk", disk_members));
     add_backing(xml, json_object_get(model, "disks"));
     json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));

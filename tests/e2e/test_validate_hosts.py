@@ -324,6 +324,24 @@ def test_processor_lacks_a_feature(lab, tiny):
         assert codes(report) == ["LPM-6020"] and "cx16" in cause(report, "LPM-6020")
 
 
+def test_fewer_processors(lab, tiny):
+    """Two processors, pinned to the second that is here; the target has the first only."""
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>two</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, (r"<vcpu placement='static'>1<",
+                                    "<vcpu placement='static' cpuset='1'>2<"))
+    online = os.path.join(lab.lab.var_dir, "online")
+    with open(online, "w", encoding="ascii") as f:
+        f.write("0\n")
+    with defined(lab, "alpha", "two", path):
+        assert codes(validate(lab, "two")) == []
+        with bound(lab, "beta", online, "/sys/devices/system/cpu/online"):
+            restart_libvirt(lab, "beta")
+            report = validate(lab, "two")
+            assert codes(report) == ["LPM-6033", "LPM-6034"]
+            assert "processors 1" in cause(report, "LPM-6034")
+    restart_libvirt(lab, "beta")
+
+
 def test_tpm_cannot_be_emulated(lab, tiny):
     path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>tpm</name>"), ANOTHER_UUID,
                       ANOTHER_MAC, ("</devices>", "<tpm model='tpm-tis'><backend type='emulator' "

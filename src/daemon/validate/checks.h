@@ -41,6 +41,8 @@ void lpm_judge_machine(struct lpm_judgement *judgement);
 json_t *lpm_gather_room(struct lpm_validation *validation, GError **error);
 void lpm_judge_memory(struct lpm_judgement *judgement);
 void lpm_judge_hugepages(struct lpm_judgement *judgement);
+json_t *lpm_gather_placement(struct lpm_validation *validation, GError **error);
+void lpm_judge_placement(struct lpm_judgement *judgement);
 void lpm_judge_vcpus(struct lpm_judgement *judgement);
 json_t *lpm_gather_state(struct lpm_validation *validation, GError **error);
 void lpm_judge_state(struct lpm_judgement *judgement);

@@ -31,6 +31,8 @@ const struct lpm_check lpm_checks[] = {
     {"hugepages", "The target has the huge pages", "R2.6", TRUE, NULL, lpm_judge_hugepages},
     {"memory", "The target has the memory", "R2.7", TRUE, lpm_gather_room, lpm_judge_memory},
     {"processors", "The target has the processors", "R2.7", TRUE, NULL, lpm_judge_vcpus},
+    {"placement", "What it is bound to is on the target", "R2.7", TRUE, lpm_gather_placement,
+     lpm_judge_placement},
     {"processor", "The target's processor can do what the partition's does", "R2.8", TRUE,
      lpm_gather_processor, lpm_judge_processor},
     {"machine", "The target's hypervisor knows the machine", "R2.8", TRUE, lpm_gather_machine,

@@ -291,6 +291,45 @@ static void test_processors(void **state)
     expect_processors(8, "\"cpus\": 16, \"promised_vcpus\": 9", "", "warning", "LPM-6033");
 }
 
+/* ---- bindings ---- */
+
+#define NODES                                                                                      \
+    "{\"cpus\": \"0-3\", \"nodes\": [{\"node\": 0, \"total_bytes\": 4294967296, "                  \
+    "\"available_bytes\": "                                                                        \
+    "1073741824, \"hugepages\": [{\"size\": 2097152, \"free\": 256}]}, {\"node\": 1, "             \
+    "\"total_bytes\": 4294967296, \"available_bytes\": 536870912, \"hugepages\": []}]}"
+#define PIN(cpus) "{\"pins\": [{\"kind\": \"processor\", \"number\": 2, \"cpus\": \"" cpus "\"}]}"
+#define BOUND(mode, nodes, more)                                                                   \
+    "{\"memory_bytes\": 1073741824, \"memory_binding\": {\"mode\": \"" mode                        \
+    "\", \"nodeset\": \"" nodes "\"}" more "}"
+#define CELLS(first, second)                                                                       \
+    ", \"cells\": [{\"id\": 0, \"bytes\": 536870912, \"nodeset\": \"" first                        \
+    "\"}, {\"id\": 1, \"bytes\": 805306368, \"nodeset\": \"" second "\"}]"
+
+static void test_placement(void **state)
+{
+    (void)state;
+    expect("placement", "{}", "{}", NODES, "not-applicable", "", "");
+    expect("placement", PIN("0-3"), "{}", NODES, "pass", "", "");
+    expect("placement", PIN("4-5"), "{}", NODES, "error", "LPM-6034",
+           "processor 2 is pinned to processors 4-5");
+    expect("placement", PIN("3-4"), "{}", NODES, "warning", "LPM-6036", "only some");
+    expect("placement", BOUND("strict", "0", ""), "{}", NODES, "pass", "", "");
+    expect("placement", BOUND("strict", "1", ""), "{}", NODES, "error", "LPM-6035",
+           "nodes 1 of beta have 512 MiB that are available, required are 1024 MiB");
+    expect("placement", BOUND("preferred", "1", ""), "{}", NODES, "pass", "", "");
+    /* A node that is not there helps no mode. */
+    expect("placement", BOUND("preferred", "2", ""), "{}", NODES, "error", "LPM-6034", "no 2");
+    expect("placement", BOUND("strict", "0-1", CELLS("0", "1")), "{}", NODES, "error", "LPM-6035",
+           "768 MiB");
+    /* Bound alike they count together; what has no binding of its own has the partition's. */
+    expect("placement", BOUND("strict", "0", CELLS("0", "")), "{}", NODES, "error", "LPM-6035",
+           "1280 MiB");
+    expect("placement", BOUND("strict", "0-1", CELLS("", "")), "{}", NODES, "pass", "", "");
+    expect("placement", BOUND("strict", "0", ", \"hugepages\": [{\"size\": 2097152}]"), "{}", NODES,
+           "error", "LPM-6035", "512 MiB free in huge pages");
+}
+
 /* ---- addresses that are seen elsewhere ---- */
 
 #define SEEN(port, more)                                                                           \
@@ -549,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_disks_that_were_not_looked_at),
         cmocka_unit_test(test_clocks),
         cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_placement),
         cmocka_unit_test(test_addresses_elsewhere),
         cmocka_unit_test(test_firmware),
         cmocka_unit_test(test_devices),
