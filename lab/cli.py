@@ -144,6 +144,8 @@ def _guest_parsers(sub):
     p.add_argument("name")
     p.add_argument("--host", default="alpha")
     p.add_argument("--mem", type=int, default=256, help="MiB (256)")
+    p.add_argument("--backing", choices=guest.BACKINGS, default="private",
+                   help="of its memory: QEMU's own, or shared: a memfd or a file (private)")
     p.add_argument("--machine", default="pc", help="pc, q35 or any QEMU machine (pc)")
     p.add_argument("--append", default="", help="kernel arguments, e.g. of the workload")
     p.add_argument("--disks", type=int, default=1)

@@ -22,7 +22,7 @@ DOMAIN = """\
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>{mem}</memory>
-  <vcpu>{cpus}</vcpu>
+{backing}  <vcpu>{cpus}</vcpu>
   <os>
     <type arch='x86_64' machine={machine}>hvm</type>
     <kernel>{kernel}</kernel>
@@ -57,6 +57,12 @@ WATCH = """\
     <qemu:arg value='unix:{folder}/{uuid}.qmp,server=on,wait=off'/>
   </qemu:commandline>
 """
+
+# Memory that processes beside QEMU may map and write as well.
+BACKING = """\
+  <memoryBacking><source type='{kind}'/><access mode='shared'/></memoryBacking>
+"""
+BACKINGS = ("private", "memfd", "file")
 
 DISK = """\
     <disk type='network' device='disk'>
@@ -97,10 +103,12 @@ def _xml(lab, state, guest, append):
     if append:
         words.append(append)
     watched = guest.get("watch", False)
+    backing = guest.get("backing", "private")
     return DOMAIN.format(
         name=escape(guest["name"]), uuid=guest["uuid"],
         namespace=WATCH_NAMESPACE if watched else "",
         watch=WATCH.format(folder=WATCH_FOLDER, uuid=guest["uuid"]) if watched else "",
+        backing=BACKING.format(kind=backing) if backing != "private" else "",
         mem=guest["mem"], cpus=guest["cpus"], machine=quoteattr(guest["machine"]),
         kernel=escape(kernel), initrd=escape(initrd), cmdline=escape(" ".join(words)),
         disks=disks, nics=nics, log=quoteattr(console_log(lab, guest["name"])))
@@ -138,6 +146,7 @@ def add(lab, state, args):
              "console_log": console_log(lab, args.name),
              "uuid": str(uuid.uuid5(host.UUIDS, f"{lab.name}/guest/{args.name}")),
              "watch": getattr(args, "watch", False),
+             "backing": getattr(args, "backing", "private"),
              "boot": getattr(args, "boot", None)}  # (kernel, initrd) of another kind of guest
     if guest["watch"]:
         for where in state["hosts"]:

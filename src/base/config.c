@@ -43,6 +43,7 @@ static const struct key {
     {"mover", "threads", UINT, AT(threads), "0", 0, 32},
     {"mover", "nice", UINT, AT(nice), "5", 0, 19},
     {"mover", "cpus", STRING, AT(cpus), "", 0, 0},
+    {"mover", "direct_placement", STRING, AT(direct_placement), "on", 0, 0},
     {"mover", "backlog_bytes", BYTES, AT(backlog_bytes), "4194304", 262144, 1073741824},
     {"mover", "bandwidth", BYTES, AT(bandwidth), "0", 0, G_MAXINT64},
     {"retain", "retain", STRING, AT(retain), "off", 0, 0},
@@ -169,6 +170,13 @@ static gboolean load_conf_d(LpmConfig *config, const char *path, GError **error)
     return TRUE;
 }
 
+static gboolean check_switch(const char *group, const char *name, const char *text, GError **error)
+{
+    if (strcmp(text, "on") && strcmp(text, "off"))
+        return lpm_fail(error, LPM_E_CONFIG, "[%s] %s = '%s' is not on or off", group, name, text);
+    return TRUE;
+}
+
 /* Values that the table's ranges cannot express. */
 static gboolean check_values(LpmConfig *config, GError **error)
 {
@@ -190,10 +198,8 @@ static gboolean check_values(LpmConfig *config, GError **error)
     if (*config->cpus && !lpm_cpu_list_parse(config->cpus, &cpus))
         return lpm_fail(error, LPM_E_CONFIG,
                         "[mover] cpus = '%s' is no list of processors such as 0-3,8", config->cpus);
-    if (strcmp(config->retain, "on") && strcmp(config->retain, "off"))
-        return lpm_fail(error, LPM_E_CONFIG, "[retain] retain = '%s' is not on or off",
-                        config->retain);
-    return TRUE;
+    return check_switch("retain", "retain", config->retain, error) &&
+           check_switch("mover", "direct_placement", config->direct_placement, error);
 }
 
 LpmConfig *lpm_config_load(const char *path, GError **error)

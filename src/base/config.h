@@ -36,6 +36,7 @@ typedef struct lpm_config {
     guint threads;          /* of a mover that compress or decompress; 0: one per processor */
     guint nice;             /* of the mover's processes, 0..19 */
     char *cpus;             /* processors that movers may use, "0-3,8"; "": all */
+    char *direct_placement; /* on | off: pages go into a target's shared memory without QEMU */
     guint64 backlog_bytes;  /* most bytes of the stream between the two QEMU, unacknowledged */
     guint64 bandwidth;      /* bytes/s on the wire when the command names none; 0: unlimited */
     /* [retain] */

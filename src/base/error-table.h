@@ -95,6 +95,8 @@ LPM_E(4010, RETAINED, ERROR, 500, "A retained image cannot be used",
       "Drop it with 'lpm retain drop', then migrate again; if it recurs check the disk", "")
 LPM_E(4011, NOT_RETAINED, ERROR, 404, "There is no retained image of this partition",
       "List them with 'lpm retain list'", "")
+LPM_E(4012, PLACEMENT, ERROR, 500, "The partition's memory on the target cannot be written",
+      "Give the target room for the partition's memory, or set direct_placement=off there", "")
 LPM_E(5001, STOPPED, ERROR, 409, "The migration was stopped by an operator",
       "The partition is on its source; migrate again when you like", "")
 LPM_E(5002, PAST_DECISION, ERROR, 409, "The hand-over is decided and can no longer be stopped",

@@ -152,6 +152,7 @@ static void print_mover(FILE *out, const json_t *mover)
     report_line(out, "receive", counters(json_object_get(mover, "receive"), receive));
     report_line(out, "operations", operations(mover));
     report_line(out, "pages", counters(json_object_get(mover, "pages"), pages));
+    report_line(out, "placement", report_placement(json_object_get(mover, "placement")));
     report_line(out, "demand", demand(mover));
     report_line(out, "pipeline", pipeline(mover));
     report_line(out, "qemu", stream(mover));

@@ -5,6 +5,8 @@
 #include "cli/forecast.h"
 #include "cli/text.h"
 
+#include <string.h>
+
 void report_line(FILE *out, const char *label, char *value)
 {
     if (value && *value)
@@ -72,6 +74,19 @@ static char *pages(const json_t *report)
         MAX(field_int(report, "pages.zero"), 0), MAX(field_int(report, "pages.resent"), 0));
 }
 
+char *report_placement(const json_t *placement)
+{
+    gint64 pages = field_int(placement, "pages");
+    g_autofree char *method = field_text(placement, "method");
+    g_autofree char *reason = field_text(placement, "reason");
+
+    if (!*method)
+        return NULL;
+    if (strcmp(method, "direct") == 0)
+        return g_strdup_printf("direct, %" G_GINT64_FORMAT " pages past QEMU", pages);
+    return g_strdup_printf("%s%s%s", method, *reason ? ": " : "", reason);
+}
+
 static char *rounds(const json_t *report)
 {
     gint64 count = field_int(report, "rounds"), rate = field_int(report, "dirty_rate");
@@ -133,6 +148,7 @@ void report_print(FILE *out, const json_t *report)
     report_line(out, "forecast", forecast_line(json_object_get(report, "forecast")));
     report_line(out, "phases", report_phases(json_object_get(report, "phases")));
     report_line(out, "pages", pages(report));
+    report_line(out, "placement", report_placement(json_object_get(report, "placement")));
     report_line(out, "rounds", rounds(report));
     report_line(out, "stream", count_and_bytes(field_int(report, "stream_bytes")));
     report_line(out, "encoded", count_and_bytes(field_int(report, "encoded_bytes")));

@@ -13,6 +13,10 @@ void report_print(FILE *out, const json_t *report);
 /* "validating 0.01 s, copying 11.9 s" of the API's list of phases; the caller owns it. */
 char *report_phases(const json_t *phases);
 
+/* "direct, 4711 pages past QEMU", or why not; of the API's `placement`, which may be NULL. The
+ * caller owns it; NULL if there is nothing to say. */
+char *report_placement(const json_t *placement);
+
 /* One line "  label      value" of a block; takes ownership of `value` (cleaned), and prints
  * nothing if that is NULL or empty. */
 void report_line(FILE *out, const char *label, char *value);

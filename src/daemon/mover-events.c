@@ -6,6 +6,7 @@
  * exists; QEMU listens before the source's QEMU has connected).
  */
 #include "daemon/migration.h"
+#include "daemon/placement.h"
 #include "daemon/retain.h"
 
 #include "base/clock.h"
@@ -55,6 +56,8 @@ static void attach(LpmMigration *migration, enum lpm_channel channel)
         lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
         return;
     }
+    if (channel == LPM_CHANNEL_DATA)
+        lpm_placement_choose(migration, mover);
     if (!lpm_mover_send_attach(lpm_mover_lock(mover), channel, fd, &error))
         lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
     lpm_mover_unlock(mover);

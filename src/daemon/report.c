@@ -101,6 +101,8 @@ static void add_stream(json_t *report, LpmMigration *migration)
                         json_pack("{s:o, s:o}", "source",
                                   copy_or_null(member(stats, "retain", NULL)), "target",
                                   copy_or_null(member(migration->target_stats, "retained", NULL))));
+    json_object_set_new(report, "placement",
+                        copy_or_null(member(migration->target_stats, "placement", NULL)));
     json_object_set_new(report, "rounds", copy_or_null(member(stats, "iteration", NULL)));
     json_object_set_new(report, "dirty_rate", json_integer((json_int_t)migration->job.dirty_rate));
     json_object_set_new(report, "stream_bytes",

@@ -12,6 +12,7 @@
 #include "mover/flight.h"
 #include "mover/page-keeper.h"
 #include "mover/page-offer.h"
+#include "mover/page-placer.h"
 #include "mover/page-tags.h"
 #include "mover/postcopy.h"
 #include "mover/ring.h"
@@ -48,9 +49,11 @@ struct lpm_data_pump {
     struct lpm_flight flight;
 
     LpmTagger *tagger; /* target: the main thread's, until there is an offer */
+    guint threads;     /* the main thread's; 0: one for each processor */
 
     /* owned by the target's writer */
-    GArray *given; /* of struct lpm_given: pages in the frame under way */
+    GArray *given;   /* of struct lpm_given: pages in the frame under way */
+    GByteArray *out; /* what of the frame under way is for QEMU, if pages are placed */
 
     /* owned by the thread of the return path */
     LpmReturnParser *requests;
@@ -63,6 +66,9 @@ struct lpm_data_pump {
     guint64 pages_unchanged, pages_kept, pages_same, pages_delta;
     LpmPageKeeper *keeper; /* source; set once at most, before the first byte */
     LpmPageOffer *offer;   /* target; likewise */
+    LpmPagePlacer *placer; /* target; likewise; used by its writer */
+    char *no_placement;    /* target; why there is none; NULL: nothing was said */
+    struct lpm_placer_facts placed;
     struct lpm_stream_info info;
     struct lpm_latency handed_over; /* source: from a request to the page's frame */
 

@@ -28,6 +28,8 @@ void lpm_data_note_progress(LpmDataPump *data)
     pthread_mutex_lock(&data->lock);
     data->info = *info;
     lpm_page_tags_digest(data->tags, data->page_digest);
+    if (data->placer)
+        lpm_page_placer_get(data->placer, &data->placed);
     pthread_mutex_unlock(&data->lock);
 }
 
@@ -38,6 +40,7 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
 
     data->pump = *pump;
     data->switchover = switchover;
+    data->threads = config->threads;
     data->parser = lpm_stream_parser_new();
     data->page_ring = lpm_page_ring_new(pump->side == LPM_SIDE_SOURCE);
     data->delta = g_malloc(LPM_RING_PAGE);
@@ -61,6 +64,9 @@ void lpm_data_pump_set_threads(LpmDataPump *data, guint threads)
         lpm_encode_crew_set_threads(data->encode, threads);
     else
         lpm_decode_crew_set_threads(data->decode, threads);
+    data->threads = threads;
+    if (data->placer)
+        lpm_page_placer_set_threads(data->placer, threads ? threads : lpm_crew_processors());
 }
 
 gboolean lpm_data_pump_retain(LpmDataPump *data, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
@@ -84,6 +90,47 @@ gboolean lpm_data_pump_retain(LpmDataPump *data, int fd, const guint8 key[LPM_IM
     data->offer = offer;
     pthread_mutex_unlock(&data->lock);
     return keeper || offer;
+}
+
+/* As lpm_data_pump_memory. */
+static gboolean add_memory(LpmDataPump *data, const char *name, guint64 size, int fd,
+                           GError **error)
+{
+    lpm_autofd owned = fd;
+
+    if (data->pump.side != LPM_SIDE_TARGET)
+        return lpm_fail(error, LPM_E_PROTOCOL, "the source's mover places no pages");
+    if (lpm_endpoint_state(data->pump.endpoint, NULL) != LPM_CHANNEL_NONE)
+        return lpm_fail(error, LPM_E_PROTOCOL, "the stream may have begun already");
+    LpmPagePlacer *placer =
+        data->placer ? data->placer
+                     : lpm_page_placer_new(data->threads ? data->threads : lpm_crew_processors());
+    gboolean ok = lpm_page_placer_add(placer, name, size, lpm_steal_fd(&owned), error);
+
+    pthread_mutex_lock(&data->lock);
+    data->placer = placer;
+    pthread_mutex_unlock(&data->lock);
+    return ok;
+}
+
+gboolean lpm_data_pump_memory(LpmDataPump *data, const char *name, guint64 size, int fd,
+                              GError **error)
+{
+    g_autoptr(GError) failure = NULL;
+
+    if (add_memory(data, name, size, fd, &failure))
+        return TRUE;
+    lpm_data_pump_no_memory(data, failure->message);
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
+}
+
+void lpm_data_pump_no_memory(LpmDataPump *data, const char *reason)
+{
+    pthread_mutex_lock(&data->lock);
+    g_free(data->no_placement);
+    data->no_placement = g_strdup(reason);
+    pthread_mutex_unlock(&data->lock);
 }
 
 void lpm_data_pump_drained(LpmDataPump *data)
@@ -121,6 +168,8 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
     facts->pages_kept = data->pages_kept;
     facts->pages_same = data->pages_same;
     facts->pages_delta = data->pages_delta;
+    facts->placed = data->placed;
+    facts->no_placement = g_strdup(data->no_placement);
     XXH128_hash_t hash = verification(data);
 
     facts->demand.latency = data->handed_over;
@@ -156,6 +205,11 @@ void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts)
     }
 }
 
+void lpm_data_facts_clear(struct lpm_data_facts *facts)
+{
+    g_clear_pointer(&facts->no_placement, g_free);
+}
+
 void lpm_data_pump_cancel(LpmDataPump *data)
 {
     if (data->encode)
@@ -187,10 +241,13 @@ void lpm_data_pump_free(LpmDataPump *data)
     g_free(data->delta);
     lpm_page_keeper_free(data->keeper);
     lpm_page_offer_free(data->offer);
+    lpm_page_placer_free(data->placer);
+    g_free(data->no_placement);
     lpm_tagger_free(data->tagger);
     lpm_return_parser_free(data->requests);
     XXH3_freeState(data->stream_hash);
     g_clear_pointer(&data->given, g_array_unref);
+    g_clear_pointer(&data->out, g_byte_array_unref);
     pthread_mutex_destroy(&data->lock);
     g_free(data);
 }

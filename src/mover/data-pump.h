@@ -15,6 +15,7 @@
 #include "mover/ladder.h"
 #include "mover/page-keeper.h"
 #include "mover/page-offer.h"
+#include "mover/page-placer.h"
 #include "mover/page-queue.h"
 #include "mover/pump.h"
 #include "mover/switchover.h"
@@ -34,6 +35,8 @@ struct lpm_data_facts {
     gboolean keeps, offers;          /* what follows is set: of the source, the target */
     struct lpm_keeper_facts keeper;
     struct lpm_offer_facts offer;
+    struct lpm_placer_facts placed; /* target: pages written into QEMU's memory */
+    char *no_placement;             /* owned; target: why there are none; NULL: not said */
     struct lpm_demand_facts demand; /* post-copy: at the source until the page's frame was made, at
                                        the target until the page was given to QEMU */
     struct lpm_page_queue_state queue; /* the source's, in post-copy */
@@ -59,11 +62,19 @@ void lpm_data_pump_set_threads(LpmDataPump *data, guint threads);
  * target offers those of the image `fd`. FALSE: it will do without. */
 gboolean lpm_data_pump_retain(LpmDataPump *data, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
                               GError **error);
+/* Target, before the program's socket is there: the memory of block `name`, `size` bytes, is the
+ * file `fd` (taken over), and its pages are placed (page-placer.h). LPM_E_PROTOCOL. The main
+ * thread. */
+gboolean lpm_data_pump_memory(LpmDataPump *data, const char *name, guint64 size, int fd,
+                              GError **error);
+/* Target: nothing is placed, for this reason. */
+void lpm_data_pump_no_memory(LpmDataPump *data, const char *reason);
 /* The session's word that nothing waits for the link; does not wait. */
 void lpm_data_pump_drained(LpmDataPump *data);
 /* The session's word that something has arrived; does not wait. */
 void lpm_data_pump_acknowledged(LpmDataPump *data);
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts);
+void lpm_data_facts_clear(struct lpm_data_facts *facts);
 /* After the session was stopped or failed and the endpoint cancelled. */
 void lpm_data_pump_cancel(LpmDataPump *data);
 /* Joins and frees; cancel everything before. */

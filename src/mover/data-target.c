@@ -55,11 +55,33 @@ static void note_run(LpmDataPump *data)
         lpm_switchover_note_loaded(data->switchover);
 }
 
-/* Gives the bytes to QEMU, and takes note of the word to run before its last byte is given. */
-static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gsize length)
+/* Places the event's page, or keeps its bytes for QEMU. A record that was cut is in the parser's
+ * memory, and lands before the parser is called again. */
+static gboolean sort_out(LpmDataPump *data, const struct lpm_stream_event *event,
+                         const guint8 *frame, gsize length, GError **error)
+{
+    gboolean inside = event->data >= frame && event->data < frame + length;
+    g_autoptr(GError) failure = NULL;
+
+    if (!lpm_page_placer_take(data->placer, data->parser, event, &failure)) {
+        if (event->length)
+            g_byte_array_append(data->out, event->data, (guint)event->length);
+    } else if (!inside) {
+        lpm_page_placer_land(data->placer, &failure);
+    }
+    if (!failure)
+        return TRUE;
+    g_propagate_error(error, g_steal_pointer(&failure));
+    return FALSE;
+}
+
+/* Looks at the frame's bytes, and takes note of the word to run before its last byte is given. With
+ * pages to be placed: they are in memory then, and the rest is in `out`. */
+static gboolean look_at(LpmDataPump *data, const guint8 *bytes, gsize length, GError **error)
 {
     gsize done = 0;
 
+    g_byte_array_set_size(data->out, 0);
     while (done < length) {
         gboolean ran = runs(data);
         struct lpm_stream_event event;
@@ -73,12 +95,10 @@ static gboolean write_watched(LpmDataPump *data, int fd, const guint8 *bytes, gs
         note_given(data, &event);
         if (!ran && runs(data))
             note_run(data);
+        if (data->placer && !sort_out(data, &event, bytes, length, error))
+            return FALSE;
     }
-    if (!lpm_pump_write_all(fd, bytes, length))
-        return FALSE;
-    tell_given(data);
-    lpm_data_note_progress(data);
-    return TRUE;
+    return !data->placer || lpm_page_placer_land(data->placer, error);
 }
 
 static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *frame,
@@ -89,8 +109,14 @@ static enum lpm_delivery deliver_batch(gpointer opaque, int fd, const LpmFrame *
 
     if (!bytes)
         return LPM_DELIVERY_DAMAGED;
-    if (!write_watched(data, fd, bytes, frame->original))
+    if (!look_at(data, bytes, frame->original, error))
+        return LPM_DELIVERY_DAMAGED;
+    /* All pages of the frame are in memory before QEMU gets what follows them. */
+    if (!lpm_pump_write_all(fd, data->placer ? data->out->data : bytes,
+                            data->placer ? data->out->len : frame->original))
         return LPM_DELIVERY_BROKEN;
+    tell_given(data);
+    lpm_data_note_progress(data);
     lpm_data_hash(data, bytes, frame->original);
     return LPM_DELIVERY_DONE;
 }
@@ -101,6 +127,8 @@ static void stream_ended(gpointer opaque)
     LpmDataPump *data = opaque;
     gboolean resumed = lpm_stream_parser_info(data->parser)->postcopy_resumed;
 
+    if (data->placer)
+        lpm_page_placer_close(data->placer);
     lpm_switchover_note(data->switchover, resumed ? LPM_OUTCOME_POSTCOPY : LPM_OUTCOME_PRECOPY);
 }
 
@@ -159,6 +187,7 @@ void lpm_data_target_start(LpmDataPump *data, const struct lpm_data_config *conf
 {
     data->decode = lpm_decode_crew_new(data->pump.session, data->page_ring, config->threads);
     data->given = g_array_new(FALSE, FALSE, sizeof(struct lpm_given));
+    data->out = g_byte_array_new();
     data->forward = g_thread_new("data-writer", run_writer, data);
     data->backward = g_thread_new("return-reader", run_return_reader, data);
 }

@@ -99,6 +99,18 @@ static void set_retained(json_t *stats, const struct lpm_data_facts *facts)
                                       (json_int_t)facts->offer.used, "read", facts->offer.done));
 }
 
+/* How pages get into the memory of the target's QEMU. */
+static json_t *placement_stats(const struct lpm_data_facts *facts)
+{
+    const struct lpm_placer_facts *placed = &facts->placed;
+    const char *reason =
+        facts->no_placement ? facts->no_placement : "no page has come that may be placed";
+
+    return json_pack("{s:s, s:I, s:I, s:s?}", "method", placed->blocks ? "direct" : "stream",
+                     "pages", (json_int_t)placed->pages, "bytes", (json_int_t)placed->bytes,
+                     "reason", placed->blocks ? NULL : reason);
+}
+
 static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session_state *state,
                         const struct lpm_data_facts *facts)
 {
@@ -132,6 +144,8 @@ static void set_session(LpmMover *mover, json_t *stats, const struct lpm_session
                   (json_int_t)facts->pages_kept, "same", (json_int_t)facts->pages_same, "delta",
                   (json_int_t)facts->pages_delta));
     set_retained(stats, facts);
+    if (mover->side == LPM_SIDE_TARGET)
+        json_object_set_new(stats, "placement", placement_stats(facts));
     json_object_set_new(stats, "iteration", json_integer((json_int_t)info->rounds));
     json_object_set_new(stats, "stream",
                         json_pack("{s:s, s:I, s:b, s:s?}", "phase",
@@ -180,5 +194,6 @@ json_t *lpm_mover_stats(LpmMover *mover)
 
     set_session(mover, stats, &state, &facts);
     lpm_session_state_clear(&state);
+    lpm_data_facts_clear(&facts);
     return stats;
 }

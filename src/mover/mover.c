@@ -253,6 +253,12 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
         return TRUE;
     case LPM_MOVER_RETAIN:
         return lpm_data_pump_retain(mover->data, lpm_steal_fd(&command->fd), command->key, error);
+    case LPM_MOVER_MEMORY:
+        if (command->block)
+            return lpm_data_pump_memory(mover->data, command->block, command->size,
+                                        lpm_steal_fd(&command->fd), error);
+        lpm_data_pump_no_memory(mover->data, command->reason);
+        return TRUE;
     case LPM_MOVER_FAIL_FINISH:
         lpm_rpc_pump_refuse(mover->rpc, command->cause);
         return TRUE;

@@ -117,6 +117,7 @@ static const int allowed[] = {
     SCMP_SYS(lseek),
     SCMP_SYS(pread64),
     SCMP_SYS(pwrite64),
+    SCMP_SYS(pwritev), /* pages into memory that is a file (page-placer.h) */
     /* threads and memory */
     SCMP_SYS(futex),
     SCMP_SYS(futex_time64),

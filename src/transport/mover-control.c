@@ -14,7 +14,7 @@ static const char *const state_names[] = {"none", "open", "eof", "ending", "clos
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
 static const char *const command_names[] = {
     "start", "listen",    "attach", "link",  "release", "fail-finish", "stats",
-    "quit",  "allow-run", "end",    "leave", "set",     "retain"};
+    "quit",  "allow-run", "end",    "leave", "set",     "retain",      "memory"};
 static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
                                           "stats", "failed", "ended", "postcopy"};
 
@@ -177,6 +177,23 @@ gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KE
     return send_stolen(socket, message, fd, error);
 }
 
+gboolean lpm_mover_send_memory(int socket, const char *block, guint64 size, int fd, GError **error)
+{
+    json_t *message = command_new(LPM_MOVER_MEMORY);
+
+    json_object_set_new(message, "block", json_string(block));
+    json_object_set_new(message, "size", json_integer((json_int_t)size));
+    return send_stolen(socket, message, fd, error);
+}
+
+gboolean lpm_mover_send_no_memory(int socket, const char *reason, GError **error)
+{
+    json_t *message = command_new(LPM_MOVER_MEMORY);
+
+    json_object_set_new(message, "reason", json_string(reason));
+    return send_stolen(socket, message, -1, error);
+}
+
 gboolean lpm_mover_send_end(int socket, enum lpm_channel channel, GError **error)
 {
     return send_channel(socket, LPM_MOVER_END, channel, -1, error);
@@ -312,6 +329,23 @@ static gboolean parse_channel(const json_t *message, enum lpm_channel *channel, 
     return TRUE;
 }
 
+/* A block with its file, or a reason. */
+static gboolean parse_memory(LpmMoverCommand *command, GError **error)
+{
+    const json_t *message = command->message;
+    gint64 size = 0;
+
+    if (json_object_get(message, "reason"))
+        return get_string(message, "reason", &command->reason, error);
+    if (command->fd < 0)
+        return bad_key(message, "descriptor", error);
+    if (!get_string(message, "block", &command->block, error) ||
+        !get_integer(message, "size", 1, G_MAXINT64, &size, error))
+        return FALSE;
+    command->size = (guint64)size;
+    return TRUE;
+}
+
 static gboolean parse_command(LpmMoverCommand *command, GError **error)
 {
     const json_t *message = command->message;
@@ -338,6 +372,8 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
         if (command->fd < 0)
             return bad_key(message, "descriptor", error);
         return get_bytes(message, "key", command->key, sizeof(command->key), error);
+    case LPM_MOVER_MEMORY:
+        return parse_memory(command, error);
     case LPM_MOVER_FAIL_FINISH:
         return get_string(message, "cause", &command->cause, error);
     case LPM_MOVER_SET:

@@ -105,6 +105,11 @@ gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError 
  * socket. Source: an empty file, to be written; target: an image, to be read. `fd` is borrowed. */
 gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
                                GError **error);
+/* Target, before ATTACH of data: the mover may write the pages of the memory whose backend QEMU
+ * calls `block` itself, into this file of `size` bytes (mover/page-placer.h). `fd` is borrowed. */
+gboolean lpm_mover_send_memory(int socket, const char *block, guint64 size, int fd, GError **error);
+/* Target: why there is none; for its statistics. */
+gboolean lpm_mover_send_no_memory(int socket, const char *reason, GError **error);
 /* Source, with `hold_ends`: the local program may learn that its channel has ended. */
 gboolean lpm_mover_send_end(int socket, enum lpm_channel channel, GError **error);
 /* The mover ends at once and leaves the programs' sockets to who else holds them. */
@@ -200,6 +205,7 @@ enum lpm_mover_command_type {
     LPM_MOVER_LEAVE, /* end at once, as a crash would, and shut nothing down */
     LPM_MOVER_SET,   /* what a running mover can be told to do otherwise */
     LPM_MOVER_RETAIN,
+    LPM_MOVER_MEMORY, /* a file with memory of the target's QEMU, or why there is none */
 };
 
 typedef struct lpm_mover_command {
@@ -210,8 +216,11 @@ typedef struct lpm_mover_command {
     const char *cause;               /* FAIL_FINISH; points into `message` */
     struct lpm_mover_set set;        /* SET */
     guint8 key[LPM_IMAGE_KEY_BYTES]; /* RETAIN */
-    int fd;                          /* owned; LISTEN, ATTACH, ADD_LINK, RETAIN, else -1 */
-    json_t *message;                 /* owned */
+    const char *block;               /* MEMORY; NULL: none, for this reason; into `message` */
+    const char *reason;              /* MEMORY, likewise */
+    guint64 size;                    /* MEMORY */
+    int fd;          /* owned; LISTEN, ATTACH, ADD_LINK, RETAIN, MEMORY with `block`, else -1 */
+    json_t *message; /* owned */
 } LpmMoverCommand;
 
 /* As lpm_mover_event_receive. A command that is not understood is an error (LPM_E_PROTOCOL) that

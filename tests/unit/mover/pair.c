@@ -403,6 +403,14 @@ void pair_connect(struct pair *pair, enum lpm_channel channel)
     pair_until_state(pair, LPM_SIDE_SOURCE, channel, LPM_CHANNEL_OPEN, 20);
 }
 
+void pair_give_memory(struct pair *pair, const char *block, guint64 size, int fd)
+{
+    g_autoptr(GError) error = NULL;
+
+    check(lpm_mover_send_memory(pair->end[LPM_SIDE_TARGET].control, block, size, fd, &error),
+          error);
+}
+
 void pair_cut(struct pair *pair)
 {
     for (guint i = 0; i < 2; i++)

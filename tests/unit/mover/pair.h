@@ -69,6 +69,8 @@ void pair_until_state(struct pair *pair, enum lpm_side side, enum lpm_channel ch
 /* Connects to the source's mover as the program of `channel`, waits until the target's asks for its
  * socket and gives it one. */
 void pair_connect(struct pair *pair, enum lpm_channel channel);
+/* The file is memory of the target's program, which has no socket yet. */
+void pair_give_memory(struct pair *pair, const char *block, guint64 size, int fd);
 /* Cuts the link at once, in both directions. */
 void pair_cut(struct pair *pair);
 /* Asks for statistics and waits for them; borrowed. */
