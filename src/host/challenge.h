@@ -13,6 +13,8 @@
 #ifndef LPM_HOST_CHALLENGE_H
 #define LPM_HOST_CHALLENGE_H
 
+#include "host/host.h"
+
 #include <glib.h>
 #include <jansson.h>
 
@@ -38,5 +40,22 @@ void lpm_challenge_compare(const json_t *a, const json_t *b, guint *equal, guint
 /* Opens an export of an NBD server (no encryption), sets size_bytes in `facts` and the challenge's
  * answer as `samples`; `cause` on failure. Ends within a few seconds. */
 void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts);
+
+/* The same over a connection that is there, whose time limits are the caller's: what is wrong, for
+ * people, or NULL. */
+const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES],
+                         json_t *facts);
+
+/* ---- qemu-nbd.c ---- */
+
+/* The same of a network disk that only QEMU's own drivers read, by a program of QEMU's that lives
+ * for this look. `unable` in `facts`: the cause is this host's tools, not the disk. Blocks for a
+ * few seconds at most; any thread. */
+void lpm_qemu_look(struct lpm_host *host, const json_t *disk,
+                   const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts);
+
+/* How QEMU's drivers are told of the disk's storage, a new object without any secret in it. NULL
+ * with *why: they are not asked. Pure. */
+json_t *lpm_qemu_source(const json_t *disk, const char **why);
 
 #endif

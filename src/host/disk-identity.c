@@ -332,10 +332,13 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
 
     if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "iscsi") == 0) {
         json_object_set_new(facts, "kind", json_string("iscsi"));
-        lpm_iscsi_identity(disk, facts);
+        lpm_iscsi_identity(host, disk, facts);
     } else if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "nbd") == 0) {
         json_object_set_new(facts, "kind", json_string("nbd"));
         lpm_nbd_look(disk, nonce, facts);
+    } else if (g_strcmp0(type, "network") == 0) {
+        json_object_set_new(facts, "kind", json_string("network"));
+        lpm_qemu_look(host, disk, nonce, facts);
     } else if (g_strcmp0(type, "volume") == 0) {
         look_at_volume(host, disk, facts);
     } else if (path) {

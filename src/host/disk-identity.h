@@ -16,8 +16,9 @@
 #define LPM_DISK_LIMIT_MS 2000
 
 /* Of one entry of a model's disks (inspect.h), always an object:
- * kind: "iscsi", "nbd", "block", "file", "empty", "other" (this program cannot look at it);
- * cause: why it cannot be had; absent when all is well;
+ * kind: "iscsi", "nbd", "network" (by QEMU's own driver), "block", "file", "empty", "other" (this
+ * program cannot look at it);
+ * cause: why it cannot be had; absent when all is well; unable: that says nothing of the disk;
  * size_bytes; serial; designators: ["naa:6001...", ...]; identity: the one that others would name;
  * reservation: {type, key}, keys: number registered; file_system, shared (may two hosts mount it),
  * device, inode; local: why only this host has it; samples: answer to the challenge of `nonce`, of
@@ -36,8 +37,9 @@ gboolean lpm_disk_mark_seen(const char *path, const char *nonce, guint limit_ms)
 
 /* ---- iscsi.c ---- */
 
-/* Fills `facts` with size, serial, designators and reservation; `cause` on failure. */
-void lpm_iscsi_identity(const json_t *disk, json_t *facts);
+/* Fills `facts` with size, serial, designators and reservation; `cause` (and `unable`) on failure.
+ */
+void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk, json_t *facts);
 
 /* ---- VPD pages ---- */
 

@@ -16,8 +16,9 @@
  *  emulator, cpu_mode, nvram, nvram_template, cpu_xml, os_files: [{role, path}], hugepages:
  * [{size, nodeset}], pins: [{kind, number, cpus}], cells: [{id, bytes, mode, nodeset}],
  * memory_binding: {mode, nodeset}, disks: [{target, bus, type, device, format, cache, readonly,
- * shareable, path, pool, volume, protocol, name, address, port, socket, initiator, auth,
- * reservations, backing:
+ * shareable, path, pool, volume, protocol, name, address, port, socket, hosts:
+ * [{name, port}], initiator, auth, user, secret_uuid, secret_usage, query, cookies, verify,
+ * config, snapshot, reservations, backing:
  * [{path}]}], adapters: [{mac, type, model, bridge, network, portgroup, device, mode, path,
  * tap, mtu, vlans: [...], port, team}], hostdevs, filesystems, shmems, graphics, consoles,
  * channels, tpms, smartcards, redirdevs:

@@ -6,6 +6,7 @@
  * of a QEMU that runs under the same name is not taken over.
  */
 #include "host/disk-identity.h"
+#include "host/secret.h"
 
 #include <iscsi/iscsi.h>
 #include <iscsi/scsi-lowlevel.h>
@@ -153,7 +154,30 @@ static void look(struct iscsi_context *iscsi, const char *target, const char *po
     iscsi_logout_sync(iscsi);
 }
 
-void lpm_iscsi_identity(const json_t *disk, json_t *facts)
+/* The password that the partition's QEMU is given. FALSE with the cause in `facts`. */
+static gboolean set_password(struct lpm_host *host, const json_t *disk, struct iscsi_context *iscsi,
+                             json_t *facts)
+{
+    const char *user = json_string_value(json_object_get(disk, "user"));
+    gboolean unable = FALSE;
+    g_autofree char *cause = NULL;
+    gsize length = 0;
+
+    if (!json_is_true(json_object_get(disk, "auth")))
+        return TRUE;
+    guint8 *password = lpm_host_secret(host, disk, &length, &unable, &cause);
+    if (password) {
+        iscsi_set_initiator_username_pwd(iscsi, user ? user : "", (const char *)password);
+        explicit_bzero(password, length);
+        g_free(password);
+        return TRUE;
+    }
+    json_object_set_new(facts, "cause", json_string(cause));
+    json_object_set_new(facts, "unable", json_boolean(unable));
+    return FALSE;
+}
+
+void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk, json_t *facts)
 {
     const char *name = json_string_value(json_object_get(disk, "name"));
     const char *address = json_string_value(json_object_get(disk, "address"));
@@ -163,11 +187,6 @@ void lpm_iscsi_identity(const json_t *disk, json_t *facts)
 
     if (!name || !address) {
         json_object_set_new(facts, "cause", json_string("its source has no name or no address"));
-        return;
-    }
-    if (json_is_true(json_object_get(disk, "auth"))) {
-        json_object_set_new(facts, "kind", json_string("other"));
-        json_object_set_new(facts, "cause", json_string("its target asks for a password"));
         return;
     }
     g_autofree char *target = slash ? g_strndup(name, (gsize)(slash - name)) : g_strdup(name);
@@ -182,6 +201,7 @@ void lpm_iscsi_identity(const json_t *disk, json_t *facts)
         json_object_set_new(facts, "cause", json_string("no memory for a session"));
         return;
     }
-    look(iscsi, target, portal, slash ? (int)strtol(slash + 1, NULL, 10) : 0, facts);
+    if (set_password(host, disk, iscsi, facts))
+        look(iscsi, target, portal, slash ? (int)strtol(slash + 1, NULL, 10) : 0, facts);
     iscsi_destroy_context(iscsi);
 }

@@ -111,6 +111,10 @@ static gboolean set_network(json_t *disk, const char *source, GError **error)
     }
     if (parts.port)
         json_object_set_new(disk, "port", json_string(parts.port));
+    if (parts.host)
+        json_object_set_new(
+            disk, "hosts",
+            json_pack("[{s:s, s:O*}]", "name", parts.host, "port", json_object_get(disk, "port")));
     clear(&parts);
     return TRUE;
 }
@@ -206,6 +210,18 @@ static gboolean has(xmlNode *node, const char *name)
     return xmlHasProp(node, (const xmlChar *)name) != NULL;
 }
 
+/* One server is named: the others are of where the disk was. */
+static void drop_after(xmlNode *node, const char *name)
+{
+    for (xmlNode *next = node ? node->next : NULL, *after; next; next = after) {
+        after = next->next;
+        if (next->type == XML_ELEMENT_NODE && xmlStrEqual(next->name, (const xmlChar *)name)) {
+            xmlUnlinkNode(next);
+            xmlFreeNode(next);
+        }
+    }
+}
+
 static gboolean set_network_node(xmlNode *source, const char *text, GError **error)
 {
     struct network_source parts;
@@ -223,6 +239,8 @@ static gboolean set_network_node(xmlNode *source, const char *text, GError **err
     }
     if (parts.port && host)
         set(host, "port", parts.port);
+    if (parts.host)
+        drop_after(host, "host");
     clear(&parts);
     return TRUE;
 }

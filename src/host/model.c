@@ -42,6 +42,14 @@ static const struct lpm_xml_member disk_members[] = {
     {"socket", "source/host/@socket", LPM_XML_TEXT},
     {"initiator", "source/initiator/iqn/@name", LPM_XML_TEXT},
     {"auth", "source/auth|auth", LPM_XML_FLAG},
+    {"user", "source/auth/@username|auth/@username", LPM_XML_TEXT},
+    {"secret_uuid", "source/auth/secret/@uuid|auth/secret/@uuid", LPM_XML_TEXT},
+    {"secret_usage", "source/auth/secret/@usage|auth/secret/@usage", LPM_XML_TEXT},
+    {"query", "source/@query", LPM_XML_TEXT},
+    {"cookies", "source/cookies", LPM_XML_FLAG},
+    {"verify", "source/ssl/@verify", LPM_XML_TEXT},
+    {"config", "source/config/@file", LPM_XML_TEXT},
+    {"snapshot", "source/snapshot/@name", LPM_XML_TEXT},
     {"reservations", "source/reservations", LPM_XML_FLAG},
     {NULL, NULL, LPM_XML_TEXT},
 };
@@ -244,6 +252,28 @@ static json_t *memory_binding(LpmXml *xml)
     return json_pack("{s:s, s:s}", "mode", mode, "nodeset", nodes);
 }
 
+static const struct lpm_xml_member host_members[] = {
+    {"name", "@name", LPM_XML_TEXT},
+    {"port", "@port", LPM_XML_TEXT},
+    {NULL, NULL, LPM_XML_TEXT},
+};
+
+/* All servers of a network disk; the first one is its `address` and `port`, too. */
+static void add_hosts(LpmXml *xml, json_t *disks)
+{
+    json_t *disk;
+    size_t i;
+
+    json_array_foreach (disks, i, disk) {
+        g_autofree char *path = g_strdup_printf("devices/disk[%zu]/source/host[@name]", i + 1);
+        json_t *hosts = lpm_xml_list(xml, path, host_members);
+
+        if (json_array_size(hosts) > 0)
+            json_object_set(disk, "hosts", hosts);
+        json_decref(hosts);
+    }
+}
+
 static void add_description(LpmXml *xml, json_t *model)
 {
     g_autofree char *cpu = lpm_xml_source(xml, "cpu");
@@ -263,6 +293,7 @@ static void add_description(LpmXml *xml, json_t *model)
     json_object_set_new(model, "memory_binding", memory_binding(xml));
     json_object_set_new(model, "disks", lpm_xml_list(xml, "devices/disk", disk_members));
     add_backing(xml, json_object_get(model, "disks"));
+    add_hosts(xml, json_object_get(model, "disks"));
     json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));
     add_vlans(xml, json_object_get(model, "adapters"));
     for (gsize i = 0; i < G_N_ELEMENTS(device_lists); i++)

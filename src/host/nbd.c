@@ -131,13 +131,26 @@ static const char *text(const json_t *object, const char *name, const char *othe
     return value ? value : otherwise;
 }
 
+const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES],
+                         json_t *facts)
+{
+    const struct request bye = {.magic = GUINT32_TO_BE(REQUEST_MAGIC),
+                                .type = GUINT16_TO_BE(COMMAND_DISCONNECT)};
+    guint64 size = 0;
+    const char *cause = negotiate(fd, name, &size);
+
+    if (cause)
+        return cause;
+    json_object_set_new(facts, "size_bytes", json_integer((json_int_t)size));
+    json_object_set_new(facts, "samples", lpm_challenge(nonce, size, read_block, &fd));
+    lpm_write_all(fd, &bye, sizeof(bye), NULL);
+    return NULL;
+}
+
 void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts)
 {
     const char *address = text(disk, "address", ""), *port = text(disk, "port", "10809");
     const char *name = text(disk, "name", "");
-    const struct request bye = {.magic = GUINT32_TO_BE(REQUEST_MAGIC),
-                                .type = GUINT16_TO_BE(COMMAND_DISCONNECT)};
-    guint64 size = 0;
     g_autofree char *at = g_strdup_printf("nbd://%s:%s/%s", address, port, name);
 
     json_object_set_new(facts, "at", json_string(at));
@@ -146,12 +159,8 @@ void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYT
         return;
     }
     lpm_autofd fd = dial(address, port);
-    const char *cause = fd < 0 ? "its server cannot be reached" : negotiate(fd, name, &size);
-    if (cause) {
+    const char *cause =
+        fd < 0 ? "its server cannot be reached" : lpm_nbd_read(fd, name, nonce, facts);
+    if (cause)
         json_object_set_new(facts, "cause", json_string(cause));
-        return;
-    }
-    json_object_set_new(facts, "size_bytes", json_integer((json_int_t)size));
-    json_object_set_new(facts, "samples", lpm_challenge(nonce, size, read_block, &fd));
-    lpm_write_all(fd, &bye, sizeof(bye), NULL);
 }

@@ -6,6 +6,7 @@
 import contextlib
 import os
 import re
+import sys
 
 import pytest
 
@@ -14,6 +15,7 @@ from validating import (LIMIT_MS, TWO_DISKS, attached_file, bound, cause, codes,
                         validate)
 
 GUEST = TWO_DISKS
+SERVER = "10.99.1.1"  # each host's own
 
 
 def lun_of(lab, partition, index=0):
@@ -67,35 +69,51 @@ def test_medium(lab, tiny):
         assert codes(validate(lab, tiny)) == []
 
 
-def serve(lab, where, address, path):
-    """An NBD server on a host that has the address, until the process that is returned ends."""
+def serve(lab, where, address, argv):
+    """A server on a host that has the address, until the process that is returned ends."""
     net.ip("addr", "add", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
-    return host.daemon_in(lab.lab, lab.state, where,
-                          ["qemu-nbd", "-t", "--shared=0", "-f", "raw", "-x", "vol", "-b", address,
-                           path], os.path.join(lab.lab.var_dir, "nbd.log"))
+    return host.daemon_in(lab.lab, lab.state, where, argv,
+                          os.path.join(lab.lab.var_dir, "server.log"))
 
 
 @contextlib.contextmanager
-def nbd_disk(lab, partition, contents):
-    """A disk that does not say who it is: an export that each host finds under one address, behind
-    which each of them has its own content."""
-    address, servers = "10.99.1.1", []
+def served_disk(lab, partition, contents, argv_of, url, source, *words):
+    """A disk that does not say who it is: each host finds a server under one address, behind which
+    each of them has its own content."""
+    servers = []
     try:
         for where, content in contents.items():
             path = private(lab, where, "export.raw", content)
-            servers.append((where, serve(lab, where, address, path)))
+            servers.append((where, serve(lab, where, SERVER, argv_of(path))))
         proc.wait_until("the servers", lambda: all(
-            proc.run(lab.enter(w, "qemu-img", "info", f"nbd://{address}/vol"), check=False)
-            .returncode == 0 for w in contents), 20)
+            proc.run(lab.enter(w, "qemu-img", "info", url), check=False).returncode == 0
+            for w in contents), 20)
         with device(lab, partition,
                     "<disk type='network' device='disk'><driver name='qemu' cache='none'/>"
-                    f"<source protocol='nbd' name='vol'><host name='{address}' port='10809'/>"
-                    "</source><target dev='vdn' bus='virtio'/></disk>", "vdn"):
-            yield
+                    f"{source}<target dev='vdn' bus='virtio'/>{''.join(words)}</disk>", "vdn"):
+            yield servers
     finally:
         for where, server in servers:
             proc.end(server)
-            net.ip("addr", "del", f"{address}/32", "dev", "lo", netns=lab.lab.netns(where))
+            net.ip("addr", "del", f"{SERVER}/32", "dev", "lo", netns=lab.lab.netns(where))
+
+
+def nbd_disk(lab, partition, contents):
+    return served_disk(
+        lab, partition, contents,
+        lambda path: ["qemu-nbd", "-t", "--shared=0", "-f", "raw", "-x", "vol", "-b", SERVER, path],
+        f"nbd://{SERVER}/vol", "<source protocol='nbd' name='vol'>"
+        f"<host name='{SERVER}' port='10809'/></source>")
+
+
+def web_disk(lab, partition, contents):
+    """Read by QEMU's own driver."""
+    return served_disk(
+        lab, partition, contents,
+        lambda path: [sys.executable, os.path.join(os.path.dirname(__file__), "web.py"), SERVER,
+                      "8080", path],
+        f"http://{SERVER}:8080/vol", "<source protocol='http' name='vol'>"
+        f"<host name='{SERVER}' port='8080'/></source>", "<readonly/>")
 
 
 def some_disk(seed, size=8 << 20):
@@ -125,6 +143,53 @@ def test_exports_that_are_empty(lab, tiny):
 def test_no_such_export(lab, tiny):
     with nbd_disk(lab, tiny, {"alpha": some_disk(b"same")}):
         assert codes(validate(lab, tiny)) == ["LPM-6002"]
+
+
+@pytest.mark.parametrize("there, found", [
+    (some_disk(b"same"), []), (some_disk(b"none"), ["LPM-6001"])], ids=["same", "other"])
+def test_disk_that_qemu_reads(lab, tiny, there, found):
+    with web_disk(lab, tiny, {"alpha": some_disk(b"same"), "beta": there}):
+        assert codes(validate(lab, tiny, "--no-forecast")) == found
+    assert not readers(lab)
+
+
+def readers(lab):
+    """Programs of QEMU's that still look at a disk, on any of the hosts."""
+    names = []
+    for where in lab.state["hosts"]:
+        for pid in proc.run(["ip", "netns", "pids", lab.lab.netns(where)]).split():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="ascii") as f:
+                names.append(f.read())
+    assert any("lpmd" in n for n in names)
+    return [n for n in names if "qemu-nbd" in n]
+
+
+def test_disk_that_qemu_cannot_open(lab, tiny):
+    """No server there; the host's QEMU says why. Then one that takes connections and says nothing:
+    the look ends all the same."""
+    with web_disk(lab, tiny, {"alpha": some_disk(b"same")}):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6002"]
+        assert "onnect" in cause(report, "LPM-6002"), report
+        net.ip("addr", "add", f"{SERVER}/32", "dev", "lo", netns=lab.lab.netns("beta"))
+        mute = host.daemon_in(lab.lab, lab.state, "beta", [sys.executable, "-c", MUTE, SERVER],
+                              os.path.join(lab.lab.var_dir, "server.log"))
+        try:
+            report = validate(lab, tiny, "--no-forecast")
+            assert codes(report) == ["LPM-6002"] and report["took_ms"] < 2 * LIMIT_MS
+        finally:
+            proc.end(mute)
+            net.ip("addr", "del", f"{SERVER}/32", "dev", "lo", netns=lab.lab.netns("beta"))
+    assert not readers(lab)
+
+
+MUTE = """
+import socket, sys
+s = socket.create_server((sys.argv[1], 8080))
+held = []
+while True:
+    held.append(s.accept())
+"""
 
 
 def test_layer_below_an_image(lab, tiny, image):

@@ -209,6 +209,12 @@ static gboolean is_local(const struct pair *pair)
     return FALSE;
 }
 
+static void judge_unable(const struct pair *pair, const char *host, const json_t *facts)
+{
+    lpm_find(pair->judgement, LPM_E_DISK_UNPROVED, "%s: %s cannot look at %s: %s", pair->target,
+             host, lpm_fact(facts, "at"), lpm_fact(facts, "cause"));
+}
+
 static void judge_disk(const struct pair *pair)
 {
     struct lpm_judgement *judgement = pair->judgement;
@@ -218,12 +224,15 @@ static void judge_disk(const struct pair *pair)
     if (strcmp(kind, "empty") == 0)
         return;
     if (*cause) {
-        lpm_find(judgement, LPM_E_DISK_UNPROVED, "%s: %s cannot look at %s: %s", pair->target,
-                 judgement->source_name, lpm_fact(pair->here, "at"), cause);
+        judge_unable(pair, judgement->source_name, pair->here);
         return;
     }
     if (is_local(pair))
         return;
+    if (*theirs && lpm_fact_true(pair->there, "unable")) {
+        judge_unable(pair, judgement->target_name, pair->there);
+        return;
+    }
     if (*theirs) {
         lpm_find(judgement, LPM_E_DISK_MISSING, "%s: %s does not see %s: %s", pair->target,
                  judgement->target_name, lpm_fact(pair->there, "at"), theirs);

@@ -133,10 +133,14 @@ static json_t *judge(struct lpm_validation *validation, const struct lpm_check *
             check->judge(&judgement);
         }
     }
-    json_t *line = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:{s:O, s:O}}", "id", check->id, "title", check->title, "rule",
-        check->rule, "verdict", checked ? verdict_of(&judgement) : "not-checked", "findings",
-        judgement.findings, "facts", "source", judgement.source, "target", judgement.target);
+    /* Both sides gathered at the same time. */
+    gint64 elapsed =
+        MAX(lpm_fact_int(judgement.source, "took_us"), lpm_fact_int(judgement.target, "took_us"));
+    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:{s:O, s:O}}", "id", check->id,
+                             "title", check->title, "rule", check->rule, "verdict",
+                             checked ? verdict_of(&judgement) : "not-checked", "elapsed_us",
+                             (json_int_t)elapsed, "findings", judgement.findings, "facts", "source",
+                             judgement.source, "target", judgement.target);
     json_decref(none);
     return line;
 }

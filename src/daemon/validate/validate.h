@@ -23,10 +23,10 @@ struct lpm_validate_options {
 /* Validates moving `partition` (name or UUID, of this host) to `peer`. Nothing is changed on either
  * host. The report, a new reference: {partition, uuid, source, target, verdict: "may-be-possible"
  * or "not-possible", errors, warnings, took_ms, checks: [{id, title, rule, verdict: "pass",
- * "warning", "error", "not-applicable" or "not-checked", findings: [error], facts: {source,
- * target}}], adapters: [...], forecast: NULL or forecast.h's}. NULL only when there is nothing to
- * report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE, MAP_WRONG here. Blocks for a
- * second or two; any thread. */
+ * "warning", "error", "not-applicable" or "not-checked", elapsed_us, findings: [error], facts:
+ * {source, target}}], adapters: [...], forecast: NULL or forecast.h's}. NULL only when there is
+ * nothing to report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE, MAP_WRONG here.
+ * Blocks for a second or two; any thread. */
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
                      const struct lpm_validate_options *options, GError **error);
 

@@ -112,6 +112,10 @@ static void test_block_devices(void **state)
                 "{" BLOCK "\"serial\": \"S\", \"partition\": 2}", "error", "LPM-6001", "");
     expect_disk("{" BLOCK "\"serial\": \"S\"}", "{" BLOCK "\"cause\": \"No such file\"}", "error",
                 "LPM-6002", "No such file");
+    /* What this program cannot look at says nothing of the disk. */
+    expect_disk("{" BLOCK "\"serial\": \"S\"}",
+                "{" BLOCK "\"cause\": \"no qemu-nbd\", \"unable\": true}", "warning", "LPM-6004",
+                "beta cannot look at /dev/x: no qemu-nbd");
     expect_disk("{" BLOCK "\"local\": \"a loop\"}", "{" BLOCK "\"cause\": \"No such file\"}",
                 "error", "LPM-6003", "a loop");
 }

@@ -329,6 +329,65 @@ static void test_ovs_names(void **state)
     }
 }
 
+/* ---- what QEMU's drivers are told ---- */
+
+/* "" refuses, with `word` in the reason. */
+static void expect_source(const char *disk, const char *expected, const char *word)
+{
+    json_t *entry = json_loads(disk, 0, NULL);
+    const char *why = "";
+
+    assert_non_null(entry);
+    json_t *source = lpm_qemu_source(entry, &why);
+    g_autofree char *text =
+        source ? json_dumps(source, JSON_COMPACT | JSON_SORT_KEYS) : g_strdup("");
+    assert_string_equal(text, expected);
+    assert_true(source || strstr(why, word));
+    json_decref(source);
+    json_decref(entry);
+}
+
+static void test_sources_for_qemu(void **state)
+{
+    (void)state;
+    expect_source("{\"protocol\":\"rbd\",\"name\":\"p/i\"}",
+                  "{\"driver\":\"rbd\",\"image\":\"i\",\"pool\":\"p\"}", "");
+    /* All monitors, for one may be down; of the key only the name under which it is passed. */
+    expect_source(
+        "{\"protocol\":\"rbd\",\"name\":\"p/i\",\"auth\":true,\"user\":\"u\",\"hosts\":[{"
+        "\"name\":\"m1\",\"port\":\"3300\"},{\"name\":\"m2\"}],\"snapshot\":\"s\"}",
+        "{\"auth-client-required\":[\"cephx\",\"none\"],\"driver\":\"rbd\",\"image\":\"i\","
+        "\"key-secret\":\"key\",\"pool\":\"p\",\"server\":[{\"host\":\"m1\",\"port\":\"3300\"},"
+        "{\"host\":\"m2\",\"port\":\"0\"}],\"snapshot\":\"s\",\"user\":\"u\"}",
+        "");
+    expect_source("{\"protocol\":\"rbd\",\"name\":\"image\"}", "", "no name");
+    expect_source(
+        "{\"protocol\":\"https\",\"name\":\"a/b.img\",\"address\":\"fd00::1\",\"port\":\"8443\","
+        "\"query\":\"x=1\",\"verify\":\"no\"}",
+        "{\"driver\":\"https\",\"readahead\":16384,\"sslverify\":false,\"url\":\"https://"
+        "[fd00::1]:8443/"
+        "a/b.img?x=1\"}",
+        "");
+    expect_source("{\"protocol\":\"http\",\"name\":\"a\",\"address\":\"h\",\"auth\":true}", "",
+                  "password");
+    expect_source("{\"protocol\":\"http\",\"name\":\"a\",\"address\":\"h\",\"cookies\":true}", "",
+                  "cookie");
+    expect_source(
+        "{\"protocol\":\"ssh\",\"name\":\"/d.img\",\"hosts\":[{\"name\":\"h\"}]}",
+        "{\"driver\":\"ssh\",\"path\":\"/d.img\",\"server\":{\"host\":\"h\",\"port\":\"22\"}}", "");
+    expect_source("{\"protocol\":\"nfs\",\"name\":\"/e/d.img\",\"hosts\":[{\"name\":\"h\"}]}",
+                  "{\"driver\":\"nfs\",\"path\":\"/e/d.img\",\"server\":{\"host\":\"h\",\"type\":"
+                  "\"inet\"}}",
+                  "");
+    expect_source("{\"protocol\":\"gluster\",\"name\":\"v/d/i\",\"hosts\":[{\"name\":\"h\"}]}",
+                  "{\"driver\":\"gluster\",\"path\":\"d/i\",\"server\":[{\"host\":\"h\",\"port\":"
+                  "\"24007\",\"type\":\"inet\"}],\"volume\":\"v\"}",
+                  "");
+    expect_source("{\"protocol\":\"ssh\",\"name\":\"/d\"}", "", "no address");
+    expect_source("{\"protocol\":\"file\",\"name\":\"/etc/shadow\",\"address\":\"h\"}", "",
+                  "not looked at");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -345,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_xml),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_bridge_table),
+        cmocka_unit_test(test_sources_for_qemu),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,11 +49,14 @@ static void test_disks(void **state)
     expect_disk(ISCSI, "iqn.b:y/2",
                 "{\"address\":\"h\",\"name\":\"iqn.b:y/2\",\"protocol\":\"iscsi\",\"type\":"
                 "\"network\"}");
+    /* Another server replaces all that it had. */
     expect_disk(ISCSI, "//10.0.0.1/iqn.b:y/2",
-                "{\"address\":\"10.0.0.1\",\"name\":\"iqn.b:y/2\",\"protocol\":\"iscsi\",\"type\":"
+                "{\"address\":\"10.0.0.1\",\"hosts\":[{\"name\":\"10.0.0.1\"}],\"name\":\"iqn.b:y/"
+                "2\",\"protocol\":\"iscsi\",\"type\":"
                 "\"network\"}");
     expect_disk(ISCSI, "//[fd00::1]:3261/iqn.b:y/2",
-                "{\"address\":\"fd00::1\",\"name\":\"iqn.b:y/2\",\"port\":\"3261\",\"protocol\":"
+                "{\"address\":\"fd00::1\",\"hosts\":[{\"name\":\"fd00::1\",\"port\":\"3261\"}],"
+                "\"name\":\"iqn.b:y/2\",\"port\":\"3261\",\"protocol\":"
                 "\"iscsi\",\"type\":\"network\"}");
     expect_disk(ISCSI, "//10.0.0.1:x/n", "");
     expect_disk(ISCSI, "//10.0.0.1", "");
@@ -98,6 +101,11 @@ static const char description[] =
     "    <disk type='network' device='disk'>\n"
     "      <source protocol='iscsi' name='iqn.a:x/1'><host name='10.0.0.1' port='3260'/></source>\n"
     "      <target dev='vdb' bus='virtio'/>\n"
+    "    </disk>\n"
+    "    <disk type='network' device='disk'>\n"
+    "      <source protocol='rbd' name='p/i'><host name='m1'/><host name='m2' "
+    "port='6789'/></source>\n"
+    "      <target dev='vdd' bus='virtio'/>\n"
     "    </disk>\n"
     "    <disk type='volume' device='disk'>\n"
     "      <source pool='p' volume='v'/>\n"
@@ -146,6 +154,10 @@ static void test_description(void **state)
                   "name='iqn.a:x/1'><host name='10.0.0.1' port='3260'/>",
                   "name='n'><host name='fd00--1' port='3261'/>");
     expect_change("disk", "vdc", "q/w", "pool='p' volume='v'", "pool='q' volume='w'");
+    expect_change("disk", "vdd", "//m3/p/j",
+                  "name='p/i'><host name='m1'/><host name='m2' port='6789'/>",
+                  "name='p/j'><host name='m3'/>");
+    expect_change("disk", "vdd", "p/j", "name='p/i'", "name='p/j'");
     expect_change("network", "52:54:00:00:00:01", "br7", "bridge='br0'", "bridge='br7'");
     /* The bridge behind a network is the source's; the target's libvirt finds its own. */
     expect_change("network", "52:54:00:00:00:02", "lab",
