@@ -37,7 +37,7 @@ void lpm_source_forecast_link(LpmMigration *migration, double link_rate)
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     migration->link_rate = link_rate;
-    migration->sampling_us += link_rate > 0 ? LPM_THROUGHPUT_US : 0;
+    migration->sampling_us += link_rate > 0 ? LPM_THROUGHPUT_BRIEF_US : 0;
     migration->proved_us = lpm_monotonic_us();
     g_cond_broadcast(&migration->changed);
 }

@@ -27,7 +27,7 @@
 #define LIMIT_US (2 * G_USEC_PER_SEC)
 #define LINGER_US (G_USEC_PER_SEC) /* the target's, for the source to see the session too */
 #define DIAL_LIMIT_S 2
-#define FIRST_DIAL_US 150000 /* the target is being asked meanwhile */
+#define FIRST_DIAL_US 60000 /* the target is being asked meanwhile */
 #define REDIAL_US 50000
 #define QUIT_LIMIT_MS 500
 #define TURN_LIMIT_US G_USEC_PER_SEC /* for another sample of this host to end */
@@ -246,7 +246,9 @@ static void send_sample(struct trial *trial)
         return;
     lpm_autofd fd = connect_as_program(trial);
     if (fd >= 0) {
-        trial->sample.bytes = lpm_throughput_send(fd, answered);
+        trial->sample.bytes = lpm_throughput_send(
+            fd, trial->validation->for_migration ? LPM_THROUGHPUT_BRIEF_US : LPM_THROUGHPUT_US,
+            answered);
         trial->sampled = TRUE;
         for (int i = 0; i < DRAIN_TICKS && !g_atomic_int_get(answered); i++)
             g_usleep(TURN_TICK_US);

@@ -17,10 +17,10 @@
 #define LEAST_US 50000 /* of a sample that tells something */
 #define TICK_MS 20
 
-guint64 lpm_throughput_send(int fd, const gint *stop)
+guint64 lpm_throughput_send(int fd, gint64 sample_us, const gint *stop)
 {
     g_autofree guint8 *chunk = g_malloc(CHUNK);
-    gint64 end = lpm_monotonic_us() + LPM_THROUGHPUT_US;
+    gint64 end = lpm_monotonic_us() + sample_us;
     guint64 sent = 0;
 
     if (gnutls_rnd(GNUTLS_RND_NONCE, chunk, CHUNK) < 0)

@@ -12,15 +12,17 @@
 #include <glib.h>
 
 #define LPM_THROUGHPUT_US 500000
+/* Of a migration, which waits for it: little more than what the other checks take. */
+#define LPM_THROUGHPUT_BRIEF_US 200000
 
 struct lpm_throughput {
     guint64 bytes; /* that arrived in all */
     guint64 rate;  /* bytes/s without the first fifth, in which TCP feels its way; 0: too little */
 };
 
-/* Writes to `fd` for LPM_THROUGHPUT_US, less when `stop` (atomic) becomes true or the socket fails,
+/* Writes to `fd` for `sample_us`, less when `stop` (atomic) becomes true or the socket fails,
  * and then ends the stream. How many bytes were taken. */
-guint64 lpm_throughput_send(int fd, const gint *stop);
+guint64 lpm_throughput_send(int fd, gint64 sample_us, const gint *stop);
 
 /* Reads from `fd` until the end of the stream, a quarter of a second of silence, or a little longer
  * than the sample takes. */

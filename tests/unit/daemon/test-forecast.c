@@ -426,7 +426,7 @@ static void test_throughput(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     struct slow_reader reader = {.fd = pair[1]};
     GThread *thread = g_thread_new("receive", receive, &reader);
-    guint64 sent = lpm_throughput_send(pair[0], &stop);
+    guint64 sent = lpm_throughput_send(pair[0], LPM_THROUGHPUT_US, &stop);
     g_thread_join(thread);
     assert_int_equal(reader.result.bytes, sent);
     /* What was counted, by the time it took, within the noise of a machine that does other work. */
@@ -449,7 +449,7 @@ static void test_throughput_bounded(void **state)
     lpm_throughput_receive(pair[1], &result);
     assert_int_equal(result.bytes, 0);
     assert_int_equal(result.rate, 0);
-    guint64 sent = lpm_throughput_send(pair[0], &stop);
+    guint64 sent = lpm_throughput_send(pair[0], LPM_THROUGHPUT_US, &stop);
     assert_true(sent < 16 * 1024 * 1024);
     assert_true(g_get_monotonic_time() - begin < 3 * G_USEC_PER_SEC);
     close(pair[0]);
