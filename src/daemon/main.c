@@ -14,7 +14,7 @@
 #include "daemon/options.h"
 #include "daemon/pairing.h"
 #include "daemon/peers.h"
-#include "daemon/retain.h"
+#include "daemon/retain-watch.h"
 #include "daemon/routes.h"
 #include "host/ovs.h"
 
@@ -30,8 +30,6 @@
 
 /* 0: stopped as told; 1: could not start; 2: the command line. */
 enum { EXIT_COMMAND_LINE = 2 };
-
-#define EXPIRE_S 600 /* between looks for retained images that are too old */
 
 static void report(const GError *error)
 {
@@ -113,23 +111,18 @@ static gboolean on_signal(gpointer loop)
     return G_SOURCE_CONTINUE;
 }
 
-static gboolean expire(gpointer daemon)
-{
-    lpm_retain_expire(daemon);
-    return G_SOURCE_CONTINUE;
-}
-
 static int run(struct lpm_daemon *daemon)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    struct lpm_retain_watch *watch = NULL;
 
     signal(SIGPIPE, SIG_IGN);
     g_unix_signal_add(SIGTERM, on_signal, loop);
     g_unix_signal_add(SIGINT, on_signal, loop);
     gboolean started = start(daemon, &error);
     if (started) {
-        g_timeout_add_seconds(EXPIRE_S, expire, daemon);
+        watch = lpm_retain_watch_new(daemon);
         lpm_event_log(daemon, LPM_LOG_INFO, NULL, NULL, "started",
                       "lpmd %s manages %s, control port %u, data port %u", LPM_VERSION,
                       daemon->config->name, daemon->config->control_port,
@@ -141,6 +134,7 @@ static int run(struct lpm_daemon *daemon)
     } else {
         report(error);
     }
+    lpm_retain_watch_free(watch);
     stop(daemon);
     return started ? EXIT_SUCCESS : EXIT_FAILURE;
 }

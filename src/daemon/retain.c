@@ -349,6 +349,18 @@ void lpm_retain_expire(struct lpm_daemon *daemon)
     }
 }
 
+void lpm_retain_drop_destroyed(struct lpm_daemon *daemon, const char *uuid, const char *migration)
+{
+    g_autoptr(GPtrArray) images = look_around(daemon);
+
+    for (guint i = 0; i < images->len; i++) {
+        const struct image *image = images->pdata[i];
+
+        if (!image->part && !strcmp(image->uuid, uuid) && !strcmp(image->migration, migration))
+            drop(daemon, image, "the partition was destroyed");
+    }
+}
+
 /* The name that the partition had when it left, NULL if the journal does not know it any more. */
 static char *name_of(struct lpm_daemon *daemon, const struct image *image)
 {

@@ -8,8 +8,8 @@
  *
  * They are an economy and never needed: whatever is wrong with one is logged and the partition
  * migrates without. One goes when its partition comes back or runs here again, when it turns out to
- * be damaged, when it is dropped, when it is older than `hours`, and, the oldest first, when `size`
- * or the disk needs it. Any thread.
+ * be damaged, when it is dropped, when the partition was destroyed (retain-watch.h), when it is
+ * older than `hours`, and, the oldest first, when `size` or the disk needs it. Any thread.
  */
 #ifndef LPM_DAEMON_RETAIN_H
 #define LPM_DAEMON_RETAIN_H
@@ -24,6 +24,9 @@ void lpm_retain_end(LpmMigration *migration, enum lpm_state state, const GError 
 
 /* Removes what is too old, and what a migration that is over has left unfinished. */
 void lpm_retain_expire(struct lpm_daemon *daemon);
+/* The partition of `uuid` that left with `migration` was destroyed where it went: drops its image.
+ */
+void lpm_retain_drop_destroyed(struct lpm_daemon *daemon, const char *uuid, const char *migration);
 /* {enabled, size_bytes, hours, used_bytes, images: [{partition or null, uuid, migration, bytes,
  * kept_ms}]}, oldest first. A new reference. */
 json_t *lpm_retain_list(struct lpm_daemon *daemon);

@@ -9,8 +9,8 @@ import os
 import stat
 
 import pytest
-from lab import host, proc
-from support import assert_clean, clients, home, move, other
+from lab import host, lpmd, proc
+from support import assert_clean, clients, home, move, other, pause
 from validating import configured
 
 ON = "[retain]\nretain=on\n"
@@ -127,3 +127,29 @@ def test_drop(lab, tiny):
     code, document = lab.lpm(source, "retain", "drop", tiny)
     assert code == 3 and document["error"]["code"] == "LPM-4011"
     assert move(lab, tiny)["pages"]["kept"] == 0
+
+
+def look_again(lab, where):
+    """lpmd looks after its images when it starts, and then every ten minutes."""
+    lpmd.stop(lab.lab, lab.state, where)
+    lpmd.start(lab.lab, lab.state, where)
+
+
+def test_destroyed_where_it_went(lab, tiny):
+    source = home(lab, tiny)
+    move(lab, tiny)
+    target = other(source)
+    assert len(images(lab, source)) == 1
+    description = lab.virsh(target, "dumpxml", "--inactive", tiny)
+    lab.virsh(target, "destroy", tiny)
+    look_again(lab, source)
+    pause(2, "the other host is asked at once, if at all")
+    assert len(images(lab, source)) == 1  # powered off is not destroyed
+    lab.virsh(target, "undefine", tiny)
+    look_again(lab, source)
+    proc.wait_until("the image of a destroyed partition to go", lambda: not images(lab, source), 20)
+    path = os.path.join(lab.lab.var_dir, "again.xml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(description)
+    lab.virsh(target, "define", path)
+    lab.virsh(target, "start", tiny)
