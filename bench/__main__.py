@@ -6,49 +6,60 @@ lab, with clients that watch. Nothing here decides whether a test passes: it mea
 
 import argparse
 import json
+import os
 import sys
 import time
 
-from bench import document, guests, peers, scenario
+from bench import document, guests, peers, pipeline, scenario
 from lab.proc import LabError
 
-# What `--all` runs, with its share of the time. The first are the main scenarios.
+# Every scenario with its share of the time. The first two are the main ones, which are measured if
+# nothing is asked for.
 FEW = ["openlpm", "plain", "multifd-zstd", "tls"]
 SUITE = [
-    (8, dict(guest="db")),
-    (5, dict(guest="db", visit="home", only=FEW[:3])),
-    (4, dict(guest="db", mem=4096, only=["openlpm", "plain"])),
-    (6, dict(guest="tiny", workload="text")),
-    (4, dict(guest="tiny", workload="text", visit="home", only=FEW[:3])),
-    (4, dict(guest="tiny", workload="text", rate="200mbit", only=FEW)),
-    (4, dict(guest="tiny", workload="text", rate="none", only=FEW)),
-    (3, dict(guest="tiny", workload="random", only=FEW)),
-    (3, dict(guest="tiny", workload="update", only=FEW + ["xbzrle"])),
-    (3, dict(guest="tiny", workload="cache", only=FEW)),
-    (2, dict(guest="tiny", workload="idle", only=FEW)),
-    (6, dict(guest="tiny", workload="writer", rate="200mbit",
-             only=["openlpm", "openlpm-post", "plain", "auto-converge", "post-copy"])),
+    (24, dict(guest="db")),
+    (14, dict(guest="db", visit="home", only=FEW[:3])),
+    (8, dict(guest="db", mem=4096, only=["openlpm", "plain"])),
+    (14, dict(guest="tiny", workload="text")),
+    (8, dict(guest="tiny", workload="text", visit="home", only=FEW[:3])),
+    (9, dict(guest="tiny", workload="text", only=["openlpm", "plain"], pairs=15)),
+    (8, dict(guest="tiny", workload="text", rate="200mbit", only=FEW)),
+    (9, dict(guest="tiny", workload="text", rate="none", only=FEW + ["openlpm-clear"])),
+    (6, dict(guest="tiny", workload="random", only=FEW)),
+    (6, dict(guest="tiny", workload="update", only=FEW + ["xbzrle"])),
+    (6, dict(guest="tiny", workload="cache", only=FEW)),
+    (4, dict(guest="tiny", workload="idle", only=FEW)),
+    (12, dict(guest="tiny", workload="writer", rate="200mbit",
+              only=["openlpm", "openlpm-post", "plain", "auto-converge", "post-copy"])),
 ]
+MAIN = SUITE[:2]
+MAIN_MINUTES = 38
 
 
 def options():
-    parser = argparse.ArgumentParser(prog="run bench", description=__doc__)
-    parser.add_argument("--guest", choices=["tiny", "db"], default="tiny",
+    parser = argparse.ArgumentParser(
+        prog="run bench", description=__doc__,
+        epilog="Without --guest, --workload, --rate, --visit, --mem or --all: the two main "
+               "scenarios, the guest with PostgreSQL at 1 Gb/s on its first visit and coming home.")
+    parser.add_argument("--guest", choices=["tiny", "db"],
                         help="tiny: the guest with the ledger; db: Debian with PostgreSQL (tiny)")
-    parser.add_argument("--workload", choices=list(guests.WORKLOADS), default="text",
+    parser.add_argument("--workload", choices=list(guests.WORKLOADS),
                         help="of the tiny guest (text)")
-    parser.add_argument("--rate", default="1gbit",
-                        help="of each uplink: 1gbit, 200mbit, 10gbit, none (1gbit)")
-    parser.add_argument("--visit", choices=["first", "home"], default="first",
+    parser.add_argument("--rate", help="of each uplink: 1gbit, 200mbit, 10gbit, none (1gbit)")
+    parser.add_argument("--visit", choices=["first", "home"],
                         help="first: to a host that knows nothing; home: back after a while (first)")
     parser.add_argument("--pairs", type=int, default=5, help="rounds over all peers (5)")
     parser.add_argument("--only", metavar="PEER[,PEER]", help="of " + ", ".join(peers.BY_NAME))
     parser.add_argument("--mem", type=int, help="of the partition in MiB (tiny 512, db 1024)")
     parser.add_argument("--all", action="store_true", help="every scenario of docs/benchmarks.md")
-    parser.add_argument("--minutes", type=float, help="begin no round that would end later")
+    parser.add_argument("--minutes", type=float,
+                        help=f"begin no round that would end later ({MAIN_MINUTES} for the main "
+                             "scenarios)")
     parser.add_argument("--json", action="store_true", help="the raw figures on stdout")
     parser.add_argument("--update", action="store_true",
                         help="keep the raw figures in bench/results and write docs/benchmarks.md")
+    parser.add_argument("--pipeline", action="store_true",
+                        help="QEMU and the source's mover, each alone: channels and threads")
     parser.add_argument("--document", action="store_true",
                         help="measure nothing: write docs/benchmarks.md from bench/results")
     parser.add_argument("--name", default="bench", help="of the lab (bench)")
@@ -64,10 +75,22 @@ def options():
 
 def plans(args):
     """[(share of the time, plan)]"""
-    if args.all:
-        return [(share, scenario.Plan(**values)) for share, values in SUITE]
-    return [(1, scenario.Plan(args.guest, args.workload, args.rate, args.visit,
-                              args.only.split(",") if args.only else None, args.mem))]
+    only = {"only": args.only.split(",")} if args.only else {}
+    asked = {name: getattr(args, name) for name in ("guest", "workload", "rate", "visit", "mem")
+             if getattr(args, name)}
+    if asked and not args.all:
+        return [(1, scenario.Plan(**asked, **only))]
+    return [(share, scenario.Plan(**(values | only))) for share, values in
+            (SUITE if args.all else MAIN)]
+
+
+def measure_pipeline(args):
+    result = pipeline.run(os.path.abspath(args.build or os.environ["LPM_BUILD"]), args.pairs)
+    print(json.dumps(result, indent=1) if args.json else pipeline.section(result))
+    if args.update:
+        document.keep(result, "pipeline")
+        document.write()
+    return 0
 
 
 def main():
@@ -75,8 +98,11 @@ def main():
     if args.document:
         document.write()
         return 0
+    if args.pipeline:
+        return measure_pipeline(args)
     todo, results, failed = plans(args), [], 0
-    end = time.monotonic() + args.minutes * 60 if args.minutes else None
+    minutes = args.minutes or (MAIN_MINUTES if len(todo) == len(MAIN) else None)
+    end = time.monotonic() + minutes * 60 if minutes else None
     for i, (share, plan) in enumerate(todo):
         until = None
         if end:
@@ -90,7 +116,7 @@ def main():
             continue
         results.append(result)
         if args.update:
-            document.keep(result)
+            document.keep(result, result["plan"]["name"])
         if not args.json:
             print(document.table(result), flush=True)
     if args.update:

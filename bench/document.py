@@ -7,7 +7,7 @@ import glob
 import json
 import os
 
-from bench import goals, peers, plot
+from bench import goals, peers, pipeline, plot
 from bench.scenario import middle
 
 TREE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -46,21 +46,20 @@ COLUMNS = (
 
 
 def load():
-    """{name: result} of everything that was kept."""
+    """{name: result} of everything that was kept: scenarios by name, and "pipeline"."""
     results = {}
     for path in sorted(glob.glob(os.path.join(RESULTS, "*.json"))):
         with open(path, encoding="utf-8") as f:
             result = json.load(f)
         # Other programs keep their figures there too.
-        if isinstance(result, dict) and "plan" in result:
-            results[result["plan"]["name"]] = result
+        if isinstance(result, dict) and ("plan" in result or result.get("what") == "pipeline"):
+            results[os.path.basename(path).removesuffix(".json")] = result
     return results
 
 
-def keep(result):
+def keep(result, name):
     os.makedirs(RESULTS, exist_ok=True)
-    path = os.path.join(RESULTS, result["plan"]["name"] + ".json")
-    with open(path, "w", encoding="utf-8") as f:
+    with open(os.path.join(RESULTS, name + ".json"), "w", encoding="utf-8") as f:
         json.dump(result, f, indent=1)
         f.write("\n")
 
@@ -152,7 +151,8 @@ def write():
     else:
         machine = "Nothing was measured yet."
     text = "\n\n".join([machine, "## Goals", goals.table(results), "## Scenarios"]
-                       + [_section(r) for r in results.values()])
+                       + [_section(r) for r in results.values() if "plan" in r]
+                       + [pipeline.section(r) for r in results.values() if "plan" not in r])
     with open(PAGE, encoding="utf-8") as f:
         page = f.read()
     head, _, rest = page.partition(BEGIN)

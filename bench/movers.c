@@ -4,7 +4,7 @@
  * Two movers alone, over loopback: how fast they carry a stream, what it costs of the processors,
  * and what they hold in memory. No guest, no libvirt: the part of a migration that is theirs.
  *
- *     nice -n -10 BUILD/bench/bench-movers --compression zstd --level 1
+ *     LPM_MOVER=BUILD/src/mover/lpm-mover nice -n -10 BUILD/bench/bench-movers --compression zstd --level 1
  */
 #include "tests/unit/mover/pair.h"
 #include "tests/unit/mover/synthetic.h"
@@ -30,7 +30,7 @@
 static struct options {
     char *content, *compression;
     int level, mib, zeros, repeat, threads;
-    gboolean sink;
+    gboolean sink, json;
     int64_t backlog, bandwidth;
 } options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .backlog = 0};
 
@@ -193,6 +193,21 @@ static int connect_program(struct pair *pair)
     return fd;
 }
 
+/* `memory`: what the partition has, zeros included; of them little is in the stream. */
+static void print_alone(guint64 stream, guint64 encoded, double seconds, json_int_t cpu_us)
+{
+    double memory = (double)options.mib * 0x1p20;
+
+    printf(options.json
+               ? "{\"seconds\": %.4f, \"mb_per_s\": %.1f, \"stream_mb_per_s\": %.1f, "
+                 "\"encoded_share\": %.4f, \"cpu_s_per_gb\": %.3f}\n"
+               : "%.2f s, %.0f MB/s of memory, %.0f MB/s of stream, %.3f of its bytes; CPU %.2f s "
+                 "per GB of memory\n",
+           seconds, memory / 1e6 / seconds, (double)stream / 1e6 / seconds,
+           (double)encoded / (double)stream, (double)cpu_us * 1e3 / memory);
+    fflush(stdout);
+}
+
 static void run_source_alone(const GByteArray *stream)
 {
     struct pair *pair = pair_new((guint64)options.backlog, options.compression, options.level);
@@ -221,11 +236,7 @@ static void run_source_alone(const GByteArray *stream)
     json_int_t cpu = number(pair_stats(pair, LPM_SIDE_SOURCE), "cpu_us");
     guint64 encoded = state.channels[LPM_CHANNEL_DATA].received_encoded;
 
-    printf("source alone, %s level %d, %d threads: %.0f MB/s of stream, %.3f of the bytes; CPU "
-           "s/GB %.2f\n",
-           options.compression, options.level, options.threads, stream->len / 1e6 / seconds,
-           (double)encoded / stream->len, (double)cpu * 1e3 / stream->len);
-    fflush(stdout);
+    print_alone(stream->len, encoded, seconds, cpu);
     lpm_session_state_clear(&state);
     g_thread_join(writer);
     lpm_session_stop(sink);
@@ -272,6 +283,7 @@ int main(int argc, char **argv)
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &options.backlog, "window, 0: the default", "BYTES"},
         {"source-alone", 0, 0, G_OPTION_ARG_NONE, &options.sink,
          "nobody decodes: what the source's host carries by itself", NULL},
+        {"json", 0, 0, G_OPTION_ARG_NONE, &options.json, "of --source-alone: as JSON", NULL},
         {"repeat", 0, 0, G_OPTION_ARG_INT, &options.repeat, "times", "N"},
         G_OPTION_ENTRY_NULL};
     g_autoptr(GOptionContext) context = g_option_context_new("- two movers alone");

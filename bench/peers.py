@@ -5,7 +5,8 @@
 
 A peer is a function (bench, source, target) -> command line, and what has to be set up before it.
 Everything but OpenLPM is libvirt's own migration of the same partition, peer to peer, over the same
-uplink. libvirt 9.0 has no word for multifd with zstd. So both QEMUs are told without it: the source's
+uplink. One OpenLPM carries everything in clear, which only a program of this folder can
+(bench/meson.build): it shows what encryption costs. libvirt 9.0 has no word for multifd with zstd. So both QEMUs are told without it: the source's
 by `qemu-monitor-command` before the move, the target's by a `-global` in the description that the
 move hands over (`--xml`); the next move's description leaves that out again.
 """
@@ -27,13 +28,18 @@ NAMESPACE = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 
 
 class Peer:
-    def __init__(self, name, title, options=(), zstd=False, ours=False, post_copy=False):
-        self.name, self.title = name, title
-        self.options, self.zstd, self.ours, self.post_copy = list(options), zstd, ours, post_copy
+    def __init__(self, name, title, options=(), zstd=False, mover=None):
+        self.name, self.title, self.options, self.zstd = name, title, list(options), zstd
+        self.mover = mover  # path of the program in the build folder, if it is OpenLPM's
+
+    @property
+    def ours(self):
+        return self.mover is not None
 
     def prepare(self, bench, source):
-        """What must be said to the source's QEMU before the clock runs."""
+        """What must be said to lpmd or to the source's QEMU before the clock runs."""
         if self.ours:
+            bench.use_mover(self.mover)
             return
         bench.lab.virsh(source, "qemu-monitor-command", bench.partition, "--hmp",
                         "migrate_set_parameter multifd-compression "
@@ -74,10 +80,11 @@ class Peer:
         return path
 
 
+MOVER, IN_CLEAR = "src/mover/lpm-mover", "bench/lpm-mover-in-clear"
 PEERS = [
-    Peer("openlpm", "OpenLPM", ours=True),
-    Peer("openlpm-post", "OpenLPM, post-copy auto", ["--post-copy", "auto"], ours=True,
-         post_copy=True),
+    Peer("openlpm", "OpenLPM", mover=MOVER),
+    Peer("openlpm-post", "OpenLPM, post-copy auto", ["--post-copy", "auto"], mover=MOVER),
+    Peer("openlpm-clear", "OpenLPM in clear", mover=IN_CLEAR),
     Peer("plain", "plain"),
     Peer("multifd", "multifd 2", ["--parallel", "--parallel-connections", "2"]),
     Peer("multifd-zstd", "multifd 2, zstd", ["--parallel", "--parallel-connections", "2"],
@@ -85,6 +92,8 @@ PEERS = [
     Peer("xbzrle", "XBZRLE", ["--compressed", "--comp-methods", "xbzrle"]),
     Peer("auto-converge", "auto-converge", ["--auto-converge"]),
     Peer("tls", "TLS", ["--tls"]),
-    Peer("post-copy", "post-copy", ["--postcopy", "--postcopy-after-precopy"], post_copy=True),
+    Peer("post-copy", "post-copy", ["--postcopy", "--postcopy-after-precopy"]),
 ]
+# Whose cost is asked for in one scenario alone.
+USUAL = [peer.name for peer in PEERS if peer.mover != IN_CLEAR]
 BY_NAME = {peer.name: peer for peer in PEERS}

@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -34,24 +35,26 @@ class Plan:
     """What one scenario is; its name is that of its file in bench/results."""
 
     def __init__(self, guest="tiny", workload="text", rate="1gbit", visit="first", only=None,
-                 mem=None):
+                 mem=None, pairs=None):
         mem = mem or (1024 if guest == "db" else 512)
         self.guest, self.rate, self.visit, self.mem = guest, rate, visit, mem
         self.workload = workload if guest == "tiny" else "pgbench"
-        names = [p.name for p in peers.PEERS] if only is None else only
-        self.peers = [peers.BY_NAME[name] for name in names]
+        self.pairs = pairs  # if it needs more rounds than are asked for
+        self.peers = [peers.BY_NAME[name] for name in only or peers.USUAL]
 
     @property
     def name(self):
         size = "4" if self.guest == "db" and self.mem >= 4096 else ""
-        return f"{self.guest}{size}-{self.workload}-{self.rate}-{self.visit}"
+        many = f"-{self.pairs}" if self.pairs else ""
+        return f"{self.guest}{size}-{self.workload}-{self.rate}-{self.visit}{many}"
 
     def title(self):
         what = (guests.WORKLOADS[self.workload].title if self.guest == "tiny"
                 else "PostgreSQL under pgbench")
         visit = "first visit" if self.visit == "first" else "coming home"
         rate = "unshaped" if self.rate == "none" else self.rate.replace("bit", "bit/s")
-        return f"{what}; {rate}; {visit}; {self.mem} MiB"
+        many = f"; {self.pairs} rounds for their medians" if self.pairs else ""
+        return f"{what}; {rate}; {visit}; {self.mem} MiB{many}"
 
 
 class Bench:
@@ -60,7 +63,7 @@ class Bench:
     def __init__(self, plan, lab_name, build):
         self.plan, self.lab_name, self.build = plan, lab_name, build
         self.folder = tempfile.mkdtemp(prefix="lpm-bench-")
-        self.lab = self.guest = None
+        self.lab = self.guest = self.mover = None
         self.where = ["alpha", "beta"]
 
     def __enter__(self):
@@ -69,8 +72,7 @@ class Bench:
         try:
             if any("--tls" in peer.options for peer in self.plan.peers):
                 tls.setup(self.lab, self.folder)
-            if self.plan.visit == "home":
-                self.retain()
+            self.configure()
             if self.plan.guest == "db":
                 self.guest = database.DatabaseGuest(self.lab, self.plan.mem)
             else:
@@ -86,14 +88,27 @@ class Bench:
         self.lab.__exit__(*exception)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def retain(self):
-        """Lets both hosts keep what leaves them, which they do not by default."""
+    def configure(self):
+        """A mover that can be another one for each move; coming home, both hosts keep what leaves
+        them, which they do not by default."""
+        self.mover = os.path.join(self.folder, "lpm-mover")
+        self.use_mover(peers.MOVER)
         for where in self.lab.state["hosts"]:
             conf = os.path.join(self.lab.lab.host_dir(where), "etc-lpm", "lpmd.conf")
-            with open(conf, "a", encoding="ascii") as f:
-                f.write("\n[retain]\nretain=on\n")
+            with open(conf, encoding="ascii") as f:
+                text = re.sub("^path=.*$", f"path={self.mover}", f.read(), flags=re.MULTILINE)
+            if self.plan.visit == "home":
+                text += "\n[retain]\nretain=on\n"
+            with open(conf, "w", encoding="ascii") as f:
+                f.write(text)
             lpmd.stop(self.lab.lab, self.lab.state, where)
             lpmd.start(self.lab.lab, self.lab.state, where)
+
+    def use_mover(self, program):
+        """The movers of the next moves, on both hosts, are this program of the build folder."""
+        link = f"{self.mover}.next"
+        os.symlink(os.path.join(self.lab.lab.build, program), link)
+        os.replace(link, self.mover)
 
     @property
     def partition(self):
@@ -151,8 +166,14 @@ class Bench:
             if peer.ours:
                 report = json.loads(out)["report"]
                 move["report"] = {name: report.get(name) for name in REPORT}
+                move["round_trip_us"] = self.round_trip_us(source)
         self.tell(move)
         return move
+
+    def round_trip_us(self, where):
+        """Of the link while it has nothing to do."""
+        _, document = self.lab.lpm(where, "host", "list")
+        return document["peers"][0]["round_trip_us"]
 
     def tell(self, move):
         suspended = move["suspended_us"]
@@ -179,6 +200,7 @@ def rotated(items, by):
 def run(plan, pairs, until, lab_name, build):
     """Rounds until there are `pairs` of them, or until the clock (time.monotonic) says that the next
     one would end too late. The first round is always made."""
+    pairs = max(pairs, plan.pairs or 0)
     say(f"{plan.name}: {plan.title()}")
     moves, longest = [], 0.0
     with Bench(plan, lab_name, build) as bench:
