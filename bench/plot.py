@@ -6,7 +6,7 @@ that, and the files stay small and readable in a diff."""
 
 from xml.sax.saxutils import escape
 
-ROW, LEFT, WIDTH = 22, 150, 300
+ROW, LEFT, WIDTH = 22, 175, 300
 
 
 def bars(heading, rows, digits):

@@ -6,7 +6,8 @@
 import os
 import time
 
-from support import api, assert_clean, await_copying, begin, error_of, mover_pids, pause
+from support import api, assert_clean, await_copying, begin, error_of, home, mover_pids, pause
+from validating import configured
 
 # Nothing in it compresses and nobody writes, so that there is enough to send.
 GUEST = {"mem": 192, "append": "ledger.mem=96M ledger.content=random ledger.dirty=0"}
@@ -66,3 +67,19 @@ def test_rate_holds_and_is_changed_live(lab, tiny):
     assert code == 3
     error_of(document, "LPM-4006")
     assert_clean(lab)
+
+
+def test_priority_and_processors(lab, tiny):
+    """Every thread of the mover, those that compress included."""
+    source = home(lab, tiny)
+    own = max(os.sched_getaffinity(0))
+    with configured(lab, source, f"[mover]\nnice=7\ncpus={own}\n"):
+        identity = begin(lab, tiny, "--bandwidth", "4M")[2]
+        await_copying(lab, source, identity)
+        pid = mover(lab, source, identity)["pid"]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            assert os.getpriority(os.PRIO_PROCESS, int(thread)) == 7
+            assert os.sched_getaffinity(int(thread)) == {own}
+        assert mover(lab, source, identity)["pipeline"]["threads"] == 1
+        assert lab.lpm(source, "stop", tiny)[0] == 0
+        assert_clean(lab)
