@@ -4,7 +4,7 @@
  * Two movers alone, over loopback: how fast they carry a stream, what it costs of the processors,
  * and what they hold in memory. No guest, no libvirt: the part of a migration that is theirs.
  *
- *     LPM_MOVER=BUILD/src/mover/lpm-mover nice -n -10 BUILD/bench/bench-movers --compression zstd --level 1
+ *     LPM_MOVER=BUILD/src/mover/lpm-mover BUILD/bench/bench-movers --compression zstd --level 1
  */
 #include "tests/unit/mover/pair.h"
 #include "tests/unit/mover/synthetic.h"
