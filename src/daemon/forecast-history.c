@@ -11,11 +11,14 @@
 #define ENDS_OF 12
 /* Bytes per second below which nothing is learnt of pages that go again. */
 #define AGAIN_LEAST (1024.0 * 1024)
+#define PAGE 4096.0
+/* Of a move that sent less of the stream than this nothing is learnt of how it was packed. */
+#define PACKED_LEAST 0.1
 
 /* One migration, as far as it teaches. A figure below 0 could not be taken. */
 struct lesson {
     gboolean of_partition, of_peer;
-    double before_us, after_us, added_us, freeze, switch_us, engine, ratio, full, again;
+    double before_us, after_us, added_us, freeze, switch_us, engine, ratio, unchanged, full, again;
 };
 
 /* ---- readers ---- */
@@ -63,21 +66,46 @@ static double carried_rate(const LpmForecastPast *past)
     return sent > 0 && took > 0 ? sent / (took + MAX(suspended, 0)) * 1e6 : -1;
 }
 
+/* What comes near the cap on the wire was held by it. */
+static gboolean was_held(const LpmForecastPast *past)
+{
+    double cap = number(past->row->doc, "bandwidth", NULL);
+
+    return cap > 0 && carried_rate(past) >= cap * 0.7;
+}
+
+/* How tightly the movers packed what they packed: without the pages that the target had, and as if
+ * no cap had given them time. */
+static void read_ratio(struct lesson *lesson, const LpmForecastPast *past)
+{
+    const json_t *report = past->row->report;
+    const json_t *inputs = json_object_get(past->forecast, "inputs");
+    double stream = number(report, "stream_bytes", NULL), kept = number(report, "pages", "kept");
+    double retained = number(inputs, "retained_bytes", NULL);
+    double packed = stream > 0 && kept > 0 ? 1 - kept * PAGE / stream : 1;
+
+    lesson->ratio = number(report, "compression_ratio", NULL);
+    lesson->unchanged = retained > 0 && kept >= 0 ? CLAMP(kept * PAGE / retained, 0, 1) : -1;
+    if (packed < PACKED_LEAST)
+        lesson->ratio = -1;
+    if (lesson->ratio <= 0)
+        return;
+    lesson->ratio *= packed;
+    if (was_held(past) && !json_is_true(json_object_get(inputs, "fixed_method")))
+        lesson->ratio = lpm_ratio_under_cap(lesson->ratio, 1 / LPM_CAP_GAIN);
+}
+
 /* The rate at which bytes passed when nothing capped it; -1 if it was capped. */
 static void read_engine(struct lesson *lesson, const LpmForecastPast *past, double freeze_us)
 {
     double stream = number(past->row->report, "stream_bytes", NULL);
     double took = number(past->row->report, "costs", "stream_us") + MAX(freeze_us, 0);
-    double cap = number(past->row->doc, "bandwidth", NULL);
 
     lesson->engine = -1;
     if (number(past->row->report, "costs", "stream_us") <= 0 || stream <= 0)
         return;
-    double rate = stream / took * 1e6;
-
-    /* What comes near the cap on the wire was held by it. */
-    if (cap <= 0 || carried_rate(past) < cap * 0.7)
-        lesson->engine = rate;
+    if (!was_held(past))
+        lesson->engine = stream / took * 1e6;
 }
 
 static void read_freeze(struct lesson *lesson, const LpmForecastPast *past, double freeze_us)
@@ -126,7 +154,7 @@ static void read_lesson(struct lesson *lesson, const LpmForecastPast *past, cons
     double before = number(report, "costs", "before_us");
     lesson->before_us = before > 0 ? MAX(before - MAX(sampling, 0), 0) / slow : -1;
     lesson->after_us = switched || after < 0 ? -1 : after / slow;
-    lesson->ratio = number(report, "compression_ratio", NULL);
+    read_ratio(lesson, past);
     lesson->full = resident > 0 ? first_bytes(report) / resident : -1;
     lesson->switch_us = switched ? suspended : -1;
     lesson->added_us = switched ? -1 : added;
@@ -208,6 +236,7 @@ void lpm_lessons_default(struct lpm_lessons *lessons)
         .switch_us = {1e4, 1.2e5, 8e5},
         .engine = {5e7, 1.8e8, 1e9},
         .ratio = {1, 2.2, 5},
+        .unchanged = {0, 0.7, 1},
         .full = {0.5, 0.9, 1.02},
         .again = {0.2, 0.6, 1},
         .dirty_rate = -1,
@@ -266,9 +295,11 @@ void lpm_lessons_learn(const GPtrArray *past, const char *uuid, const char *peer
     LEARN(freeze, OF_PARTITION);
     LEARN(engine, OF_PARTITION);
     LEARN(ratio, OF_PARTITION);
+    LEARN(unchanged, OF_PARTITION);
     LEARN(full, OF_PARTITION);
     LEARN(again, OF_PEER);
 #undef LEARN
+    lessons->unchanged.low = MIN(lessons->unchanged.low, lessons->unchanged.expected / 2);
     lessons->full.high = MIN(lessons->full.high, 1.1);
     lessons->again.high = CLAMP(lessons->again.high, lessons->again.expected, 1.2);
     lessons->ratio.low = MAX(lessons->ratio.low, 0.95);

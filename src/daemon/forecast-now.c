@@ -91,6 +91,7 @@ void lpm_forecast_gather(struct lpm_daemon *daemon, const struct lpm_forecast_qu
         .dirty_rate = -1,
         .load = lpm_processor_load(),
         .bandwidth = query->bandwidth ? query->bandwidth : config->bandwidth,
+        .fixed_method = strcmp(config->compression, "auto") != 0,
         .max_suspend_ms = query->max_suspend_ms ? query->max_suspend_ms : config->max_suspend_ms,
         .limit_asked = query->max_suspend_ms != 0,
         .post_copy = query->post_copy,

@@ -29,6 +29,11 @@
 #define WORKING_SET 6.0
 #define WORKING_SET_HIGH 30.0
 
+/* By the shares of the movers' ladder: zstd 3 instead of -1; at best instead of lz4. */
+#define CAP_GAIN_BEST 1.8
+/* Tags of pages that the target has, and the offer of them, for each byte of those. */
+#define KEPT_SHARE 0.01
+
 /* One end of the ranges, or their middle. */
 struct scenario {
     double full, zero, rate, ratio, dirty, again, working_set, limit_us; /* bytes, bytes/s */
@@ -88,9 +93,43 @@ static double full_of(const struct lpm_forecast_input *input, int which)
     return memory * (which == BEST ? 0.05 : which == EXPECTED ? 0.6 : 1);
 }
 
+double lpm_ratio_under_cap(double ratio, double gain)
+{
+    return ratio > 1 ? 1 + (ratio - 1) * gain : ratio;
+}
+
+/* What the target keeps goes as a tag. In proportion to the whole stream, since of the later rounds
+ * little is left that it has. */
+static double ratio_with_kept(const struct lpm_forecast_input *input, int which, double full,
+                              double ratio)
+{
+    double part = pick(&input->lessons.unchanged, which, TRUE);
+    double kept = MIN((double)input->retained_bytes, full) * CLAMP(part, 0, 1);
+
+    return kept > 0 ? full / ((full - kept) / ratio + kept * KEPT_SHARE) : ratio;
+}
+
+/* The engine's pace: what passes when neither link nor cap are in the way. */
+static double pace_of(const struct lpm_forecast_input *input, int which)
+{
+    return pick(&input->lessons.engine, which, TRUE) / lpm_load_slows(input->load);
+}
+
+/* A cap that holds the link back lets compression take its time. */
+static double ratio_of(const struct lpm_forecast_input *input, int which, double full)
+{
+    static const double gains[CASES] = {CAP_GAIN_BEST, LPM_CAP_GAIN, 1};
+    double ratio = pick(&input->lessons.ratio, which, TRUE);
+    gboolean held = (double)input->bandwidth * ratio < pace_of(input, which);
+
+    if (input->bandwidth && held && !input->fixed_method)
+        ratio = lpm_ratio_under_cap(ratio, gains[which]);
+    return ratio_with_kept(input, which, full, ratio);
+}
+
 static double rate_of(const struct lpm_forecast_input *input, int which, double ratio)
 {
-    double rate = pick(&input->lessons.engine, which, TRUE) / lpm_load_slows(input->load);
+    double rate = pace_of(input, which);
     double link = input->link_rate > 0 ? input->link_rate : input->lessons.link_rate;
 
     if (link > 0)
@@ -104,7 +143,7 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
                    struct scenario *scenario)
 {
     const struct lpm_lessons *lessons = &input->lessons;
-    double ratio = pick(&lessons->ratio, which, TRUE), full = full_of(input, which);
+    double full = full_of(input, which), ratio = ratio_of(input, which, full);
     double dirty = dirty_of(input, which);
     double seconds = which == BEST       ? WORKING_SET_LOW
                      : which == EXPECTED ? WORKING_SET
@@ -289,12 +328,13 @@ static json_t *inputs_json(const struct lpm_forecast_input *input)
     const struct lpm_lessons *lessons = &input->lessons;
 
     return json_pack(
-        "{s:I, s:o, s:o, s:f, s:o, s:o, s:o, s:i, s:b, s:s, s:o, s:f, s:{s:i, s:i, s:i}}",
+        "{s:I, s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o, s:i, s:b, s:s, s:o, s:f, s:{s:i, s:i, s:i}}",
         "memory_bytes", (json_int_t)input->memory_bytes, "resident_bytes",
         positive((double)input->resident_bytes), "link_rate", positive(input->link_rate), "load",
         input->load, "dirty_rate", input->dirty_rate < 0 ? json_null() : number(input->dirty_rate),
         "dirty_rate_before", lessons->dirty_rate < 0 ? json_null() : number(lessons->dirty_rate),
-        "bandwidth", positive((double)input->bandwidth), "max_suspend_ms",
+        "bandwidth", positive((double)input->bandwidth), "fixed_method", input->fixed_method,
+        "retained_bytes", positive((double)input->retained_bytes), "max_suspend_ms",
         (int)input->max_suspend_ms, "limit_asked", input->limit_asked, "post_copy",
         lpm_post_copy_name(input->post_copy), "engine_rate", number(lessons->engine.expected),
         "ratio", lessons->ratio.expected, "learnt_from", "partition", (int)lessons->of_partition,

@@ -29,12 +29,13 @@ struct lpm_lessons {
     struct lpm_range switch_us; /* suspension of a switch to post-copy */
     /* before_us, after_us and engine are of a host that has nothing else to do: lpm_load_slows()
      * was taken out. */
-    struct lpm_range engine;             /* rate of QEMU and the movers when nothing caps it */
-    struct lpm_range ratio;              /* bytes of the stream per byte on the link */
-    struct lpm_range full;               /* part of the resident memory that goes as full pages */
-    struct lpm_range again;              /* part of the pages written that goes again */
-    double dirty_rate;                   /* the partition's, as QEMU saw it; -1: not known */
-    double link_rate;                    /* of the link to that host, sampled last; 0: not known */
+    struct lpm_range engine;    /* rate of QEMU and the movers when nothing caps it */
+    struct lpm_range ratio;     /* bytes of the stream per byte on the link when nothing caps it */
+    struct lpm_range unchanged; /* part of what the target keeps that need not go again */
+    struct lpm_range full;      /* part of the resident memory that goes as full pages */
+    struct lpm_range again;     /* part of the pages written that goes again */
+    double dirty_rate;          /* the partition's, as QEMU saw it; -1: not known */
+    double link_rate;           /* of the link to that host, sampled last; 0: not known */
     guint of_partition, of_pair, of_all; /* migrations that were learnt from */
 };
 
@@ -45,6 +46,8 @@ struct lpm_forecast_input {
     double link_rate;       /* bytes/s that passed the movers' link; 0: not sampled */
     double dirty_rate;      /* bytes/s, distinct pages of one second; -1: not sampled */
     guint64 bandwidth;      /* cap on the wire in bytes/s; 0: none */
+    gboolean fixed_method;  /* compression is not chosen by what waits */
+    guint64 retained_bytes; /* of its pages, kept by the target from an earlier visit */
     guint max_suspend_ms;
     gboolean limit_asked; /* the operator named max_suspend_ms for this migration */
     enum lpm_post_copy post_copy;
@@ -63,6 +66,11 @@ struct lpm_forecast {
     enum lpm_converges converges;
     guint limit_ms; /* for QEMU: what max_suspend_ms leaves beside the hand-over, if it was asked */
 };
+
+/* What `ratio` becomes when a cap holds the link back, so that the movers have time to pack
+ * tighter: `gain` times as much is saved. The reverse with 1 / gain. Pure. */
+#define LPM_CAP_GAIN 1.3
+double lpm_ratio_under_cap(double ratio, double gain);
 
 /* How many times longer what needs a processor takes at that load (at least 1). Pure. */
 double lpm_load_slows(double load);

@@ -149,9 +149,10 @@ typedef struct lpm_migration {
     json_t *report;   /* source, at the end */
     /* source: the forecast, and with a limit of its own what speaks against it (NULL: nothing) */
     gboolean forecasting, forecast_made;
-    gint64 begun_us;  /* wall clock: the attempt's, behind all waiting in the queue */
-    gint64 proved_us; /* monotonic: when the checks were over; 0: not yet */
-    double link_rate; /* as they sampled it, bytes/s; 0: not */
+    gint64 begun_us;        /* wall clock: the attempt's, behind all waiting in the queue */
+    gint64 proved_us;       /* monotonic: when the checks were over; 0: not yet */
+    double link_rate;       /* as they sampled it, bytes/s; 0: not */
+    guint64 retained_bytes; /* as the target told it */
     json_t *forecast;
     char *objection;
     gint64 sampling_us; /* what its samples have delayed the migration by */

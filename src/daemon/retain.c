@@ -235,6 +235,19 @@ static int open_image(LpmMigration *migration, GError **error)
     return -1;
 }
 
+guint64 lpm_retain_kept(struct lpm_daemon *daemon, const char *uuid)
+{
+    g_autoptr(GPtrArray) images = look_around(daemon);
+
+    for (guint i = images->len; i-- > 0;) {
+        const struct image *image = images->pdata[i];
+
+        if (!image->part && strcmp(image->uuid, uuid) == 0)
+            return (guint64)MAX(image->bytes, 0);
+    }
+    return 0;
+}
+
 static gboolean give(LpmMigration *migration, GError **error)
 {
     g_autofree char *folder = folder_of(migration->daemon);

@@ -30,6 +30,8 @@ void lpm_retain_drop_destroyed(struct lpm_daemon *daemon, const char *uuid, cons
 /* {enabled, size_bytes, hours, used_bytes, images: [{partition or null, uuid, migration, bytes,
  * kept_ms}]}, oldest first. A new reference. */
 json_t *lpm_retain_list(struct lpm_daemon *daemon);
+/* Bytes of the pages of the partition that are kept here; 0: none. */
+guint64 lpm_retain_kept(struct lpm_daemon *daemon, const char *uuid);
 /* Drops the image of a partition (name or UUID), or with NULL all: how many. -1: there is none of
  * that partition (LPM_E_NOT_RETAINED). */
 int lpm_retain_drop(struct lpm_daemon *daemon, const char *partition, GError **error);

@@ -22,21 +22,23 @@ static gboolean copy_is_over(gpointer user)
 }
 
 /* Waits until the checks are over, whose sample of the link is the better one. */
-static double await_link(LpmMigration *migration, gint64 until)
+static void await_link(LpmMigration *migration, gint64 until, struct lpm_forecast_input *input)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     while (!migration->proved_us && !lpm_state_is_final(migration->state) &&
            g_cond_wait_until(&migration->changed, &migration->lock, until))
         continue;
-    return migration->link_rate;
+    input->link_rate = migration->link_rate;
+    input->retained_bytes = migration->retained_bytes;
 }
 
-void lpm_source_forecast_link(LpmMigration *migration, double link_rate)
+void lpm_source_forecast_link(LpmMigration *migration, double link_rate, guint64 retained_bytes)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
 
     migration->link_rate = link_rate;
+    migration->retained_bytes = retained_bytes;
     migration->sampling_us += link_rate > 0 ? LPM_THROUGHPUT_BRIEF_US : 0;
     migration->proved_us = lpm_monotonic_us();
     g_cond_broadcast(&migration->changed);
@@ -88,7 +90,7 @@ static void make_forecast(LpmMigration *migration)
     if (sampled)
         input.dirty_rate = lpm_dirty_sample_fetch(daemon, migration->uuid, until, copy_is_over,
                                                   migration, &input.load);
-    input.link_rate = await_link(migration, until);
+    await_link(migration, until, &input);
     input.sampling_us = delay_of(migration, lpm_monotonic_us());
     lpm_forecast_make(&input, &forecast);
     lpm_forecast_holds(&input, &forecast, &why);

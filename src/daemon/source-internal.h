@@ -26,7 +26,7 @@ gboolean lpm_source_prove(LpmMigration *migration, GError **error);
 /* source-forecast.c: begins to make the forecast, which is stored as soon as it is there. */
 void lpm_source_forecast_begin(LpmMigration *migration);
 /* The checks are over: what the link to the target carries, 0 if they have not sampled it. */
-void lpm_source_forecast_link(LpmMigration *migration, double link_rate);
+void lpm_source_forecast_link(LpmMigration *migration, double link_rate, guint64 retained_bytes);
 /* With a limit of the suspension that was asked for: waits for the forecast, and fails when that
  * cannot hold it (SUSPENSION_TOO_LONG). Without one: TRUE at once. */
 gboolean lpm_source_forecast_holds(LpmMigration *migration, GError **error);

@@ -60,7 +60,8 @@ gboolean lpm_source_prove(LpmMigration *migration, GError **error)
     json_t *report =
         lpm_validate(migration->daemon, migration->uuid, migration->peer, &options, error);
 
-    lpm_source_forecast_link(migration, lpm_validate_link_rate(report));
+    lpm_source_forecast_link(migration, lpm_validate_link_rate(report),
+                             lpm_validate_retained(report));
     if (!report)
         return FALSE;
     gboolean ok = keep_results(migration, report, error) && lpm_validate_passed(report, error);

@@ -53,7 +53,7 @@ def test_without_a_forecast(lab, tiny):
 def test_limits_change_it(lab, tiny):
     code, free = lab.lpm("alpha", "forecast", tiny, "--to", "beta")
     assert code == 0
-    code, capped = lab.lpm("alpha", "forecast", tiny, "--to", "beta", "--bandwidth", "4M")
+    code, capped = lab.lpm("alpha", "forecast", tiny, "--to", "beta", "--bandwidth", "2M")
     assert code == 0
     assert capped["total_ms"]["expected"] > 2 * free["total_ms"]["expected"]
     done = proc.run(lab.enter("alpha", lab.program("lpm"), "forecast", tiny, "--to", "beta"))

@@ -25,6 +25,11 @@ double lpm_validate_link_rate(const json_t *report)
     return 0;
 }
 
+guint64 lpm_validate_retained(const json_t *report)
+{
+    return (guint64)MAX(lpm_fact_int(report, "retained_bytes"), 0);
+}
+
 gboolean lpm_expect_begin(struct lpm_daemon *daemon, const json_t *model,
                           const struct lpm_validate_options *options)
 {
@@ -48,6 +53,7 @@ json_t *lpm_expect_end(struct lpm_daemon *daemon, const json_t *model,
     query.memory_bytes = (guint64)lpm_fact_int(model, "memory_bytes");
     lpm_forecast_gather(daemon, &query, &input);
     input.link_rate = lpm_validate_link_rate(report);
+    input.retained_bytes = lpm_validate_retained(report);
     input.sampling_us = input.limit_asked ? WAITED_US : 0;
     if (sampled)
         input.dirty_rate = lpm_dirty_sample_fetch(

@@ -5,6 +5,7 @@
 #include "base/fdio.h"
 #include "daemon/migration.h"
 #include "daemon/peer-client.h"
+#include "daemon/retain.h"
 #include "daemon/validate/checks.h"
 #include "daemon/validate/mapping.h"
 #include "daemon/validate/validate.h"
@@ -122,6 +123,8 @@ static json_t *run_source(struct lpm_validation *validation)
     g_thread_join(thread);
     json_t *report = lpm_validation_report(validation, source,
                                            json_object_get(asking.answer, "facts"), asking.error);
+    json_object_set_new(report, "retained_bytes",
+                        json_integer(lpm_fact_int(asking.answer, "retained_bytes")));
     json_decref(source);
     json_decref(asking.answer);
     g_clear_error(&asking.error);
@@ -242,9 +245,10 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
     set_nonce(&validation);
     json_t *facts = lpm_validation_gather(&validation);
     clear(&validation);
+    guint64 kept = lpm_retain_kept(daemon, lpm_fact(model, "uuid"));
     json_decref(mapping);
     json_decref(model);
     g_atomic_int_add(&running, -1);
-    return json_pack("{s:s, s:i, s:o}", "host", daemon->config->name, "protocol", LPM_API_PROTOCOL,
-                     "facts", facts);
+    return json_pack("{s:s, s:i, s:I, s:o}", "host", daemon->config->name, "protocol",
+                     LPM_API_PROTOCOL, "retained_bytes", (json_int_t)kept, "facts", facts);
 }

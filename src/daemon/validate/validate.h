@@ -22,10 +22,10 @@ struct lpm_validate_options {
 
 /* Validates moving `partition` (name or UUID, of this host) to `peer`. Nothing is changed on either
  * host. The report, a new reference: {partition, uuid, source, target, verdict: "may-be-possible"
- * or "not-possible", errors, warnings, took_ms, checks: [{id, title, rule, verdict: "pass",
- * "warning", "error", "not-applicable" or "not-checked", elapsed_us, findings: [error], facts:
- * {source, target}}], adapters: [...], forecast: NULL or forecast.h's}. NULL only when there is
- * nothing to report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE, MAP_WRONG here.
+ * or "not-possible", errors, warnings, took_ms, retained_bytes, checks: [{id, title, rule, verdict:
+ * "pass", "warning", "error", "not-applicable" or "not-checked", elapsed_us, findings: [error],
+ * facts: {source, target}}], adapters: [...], forecast: NULL or forecast.h's}. NULL only when there
+ * is nothing to report on: PARTITION_NOT_FOUND, PEER_UNKNOWN, LIBVIRT_UNREACHABLE, MAP_WRONG here.
  * Blocks for a second or two; any thread. */
 json_t *lpm_validate(struct lpm_daemon *daemon, const char *partition, const char *peer,
                      const struct lpm_validate_options *options, GError **error);
@@ -37,10 +37,18 @@ gboolean lpm_validate_passed(const json_t *report, GError **error);
 /* What the link to the target was seen to carry, bytes/s; 0: it was not sampled. */
 double lpm_validate_link_rate(const json_t *report);
 
+/* What the target keeps of the partition's pages from an earlier visit, bytes. */
+guint64 lpm_validate_retained(const json_t *report);
+
+/* Reports on several hosts, the best one first: by errors, then warnings, then the time that is
+ * expected, then the name. Steals `reports`; a new reference. Pure. */
+json_t *lpm_validate_rank(json_t *reports);
+
 /* All findings of a report, errors first: an array, a new reference. */
 json_t *lpm_validate_findings(const json_t *report);
 
-/* The other host's half: POST /v1/peer/validate. {host, protocol, facts: {id: facts}}. */
+/* The other host's half: POST /v1/peer/validate. {host, protocol, retained_bytes, facts: {id:
+ * facts}}. */
 json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const json_t *body,
                               GError **error);
 

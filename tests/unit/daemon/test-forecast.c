@@ -291,7 +291,78 @@ static void test_learns_no_cap(void **state)
     lpm_lessons_default(&fresh);
     lpm_lessons_learn(past, "u1", "beta", &lessons);
     assert_true(fabs(lessons.engine.expected - fresh.engine.expected) < 1);
-    assert_true(fabs(lessons.ratio.expected - 2.5) < 1e-6);
+    /* A cap gives compression time: without one it would have been less tight. */
+    assert_true(fabs(lessons.ratio.expected - (1 + 1.5 / LPM_CAP_GAIN)) < 1e-6);
+}
+
+/* What a cap teaches comes back under a cap, and is not taken for what would be without one. */
+static void test_cap_packs_tighter(void **state)
+{
+    struct lpm_forecast_input input = ordinary();
+
+    (void)state;
+    input.lessons.ratio = (struct lpm_range){1.5, 2, 3};
+    double usual = make(&input).link_bytes.expected;
+    input.bandwidth = (guint64)(10 * MIB);
+    input.dirty_rate = 0;
+    struct lpm_forecast capped = make(&input);
+    double ratio = capped.stream_bytes.expected / capped.link_bytes.expected * 1.02;
+    assert_true(capped.link_bytes.expected < usual);
+    assert_true(fabs(ratio - lpm_ratio_under_cap(input.lessons.ratio.expected, LPM_CAP_GAIN)) <
+                1e-3);
+    input.fixed_method = TRUE;
+    struct lpm_forecast fixed = make(&input);
+    assert_true(fixed.link_bytes.expected > capped.link_bytes.expected);
+    /* One that is above what passes anyhow changes nothing. */
+    input = ordinary();
+    input.lessons.ratio = (struct lpm_range){1.5, 2, 3};
+    double free_bytes = make(&input).link_bytes.expected;
+    input.bandwidth = (guint64)(10000 * MIB);
+    assert_true(fabs(make(&input).link_bytes.expected - free_bytes) < 1);
+    assert_true(fabs(lpm_ratio_under_cap(0.9, 2) - 0.9) < 1e-9);
+}
+
+/* What the target kept from an earlier visit crosses the link as a tag. */
+static void test_coming_home(void **state)
+{
+    struct lpm_forecast_input input = ordinary();
+
+    (void)state;
+    input.bandwidth = (guint64)(20 * MIB);
+    input.dirty_rate = 0;
+    struct lpm_forecast first = make(&input);
+    input.retained_bytes = (guint64)(512 * MIB);
+    input.lessons.unchanged = (struct lpm_range){0, 0.7, 1};
+    struct lpm_forecast home = make(&input);
+    assert_true(home.link_bytes.expected < 0.4 * first.link_bytes.expected);
+    assert_true(home.total_us.expected < 0.7 * first.total_us.expected);
+    assert_true(fabs(home.stream_bytes.expected / first.stream_bytes.expected - 1) < 0.2);
+    /* Nothing may be left of it. */
+    assert_true(home.link_bytes.high >= 0.99 * first.link_bytes.high);
+    assert_ordered(&home.link_bytes);
+}
+
+static void test_learns_of_coming_home(void **state)
+{
+    g_autoptr(GPtrArray) past = new_past();
+    LpmForecastPast *home = past_of("u1", "beta", 0, 820, 200);
+    struct lpm_lessons lessons;
+
+    (void)state;
+    /* Of 100 MB 12207 pages (half) were there; 80 MB were kept. */
+    json_object_set_new(json_object_get(home->row->report, "pages"), "kept", json_integer(12207));
+    json_object_set_new(json_object_get(home->forecast, "inputs"), "retained_bytes",
+                        json_integer(80000000));
+    g_ptr_array_add(past, home);
+    lpm_lessons_learn(past, "u1", "beta", &lessons);
+    assert_true(fabs(lessons.unchanged.expected - 0.625) < 1e-3);
+    assert_true(fabs(lessons.ratio.expected - 1.25) < 1e-3);
+    /* Next to nothing was sent: that says nothing of how it packs. */
+    json_object_set_new(json_object_get(home->row->report, "pages"), "kept", json_integer(24000));
+    struct lpm_lessons fresh;
+    lpm_lessons_default(&fresh);
+    lpm_lessons_learn(past, "u1", "beta", &lessons);
+    assert_memory_equal(&lessons.ratio, &fresh.ratio, sizeof(fresh.ratio));
 }
 
 /* The journal is a file: what is damaged or of another version is no lesson and no crash. */
@@ -470,6 +541,9 @@ int main(void)
         cmocka_unit_test(test_first_ever),
         cmocka_unit_test(test_learns),
         cmocka_unit_test(test_learns_no_cap),
+        cmocka_unit_test(test_cap_packs_tighter),
+        cmocka_unit_test(test_coming_home),
+        cmocka_unit_test(test_learns_of_coming_home),
         cmocka_unit_test(test_learns_nothing_from_rubbish),
         cmocka_unit_test(test_score),
         cmocka_unit_test(test_journal),

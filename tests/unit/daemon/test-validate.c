@@ -583,9 +583,37 @@ static void test_facts_of_any_type(void **state)
     }
 }
 
+/* ---- many hosts ---- */
+
+static void test_rank(void **state)
+{
+    json_t *reports =
+        json_loads("[{\"target\": \"error\", \"errors\": 1, \"warnings\": 0},"
+                   " {\"target\": \"unknown\", \"errors\": 0, \"warnings\": 0, \"forecast\": null},"
+                   " {\"target\": \"warning\", \"errors\": 0, \"warnings\": 1,"
+                   "  \"forecast\": {\"total_ms\": {\"expected\": 10}}},"
+                   " {\"target\": \"slow\", \"errors\": 0, \"warnings\": 0,"
+                   "  \"forecast\": {\"total_ms\": {\"expected\": 3000}}},"
+                   " {\"target\": \"endless\", \"errors\": 0, \"warnings\": 0,"
+                   "  \"forecast\": {\"total_ms\": {\"expected\": null}}},"
+                   " {\"target\": \"fast\", \"errors\": 0, \"warnings\": 0,"
+                   "  \"forecast\": {\"total_ms\": {\"expected\": 2000}}}]",
+                   0, NULL);
+    static const char *const order[] = {"fast", "slow", "endless", "unknown", "warning", "error"};
+
+    (void)state;
+    assert_non_null(reports);
+    reports = lpm_validate_rank(reports);
+    assert_int_equal(json_array_size(reports), G_N_ELEMENTS(order));
+    for (gsize i = 0; i < G_N_ELEMENTS(order); i++)
+        assert_string_equal(lpm_fact(json_array_get(reports, i), "target"), order[i]);
+    json_decref(reports);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rank),
         cmocka_unit_test(test_block_devices),
         cmocka_unit_test(test_cloned_names),
         cmocka_unit_test(test_files_on_shared_storage),
