@@ -47,7 +47,7 @@ static void try_bodies(const LpmFrame *frame, struct lpm_outbox *outbox)
     switch (frame->type) {
     case LPM_FRAME_HELLO:
         if (lpm_frame_parse_hello(frame, &hello, NULL))
-            lpm_outbox_rewind(outbox, hello.next[LPM_CHANNEL_DATA], NULL);
+            lpm_outbox_has(outbox, hello.next[LPM_CHANNEL_DATA], hello.links == 1, NULL);
         break;
     case LPM_FRAME_ACK:
         if (lpm_frame_parse_ack(frame, &mask, next, NULL) && mask & 1u << LPM_CHANNEL_DATA)
@@ -55,7 +55,9 @@ static void try_bodies(const LpmFrame *frame, struct lpm_outbox *outbox)
         break;
     case LPM_FRAME_PING:
     case LPM_FRAME_PONG:
-        lpm_frame_parse_ping(frame, &value, NULL);
+        /* Any number will do for a link that is lost. */
+        if (lpm_frame_parse_ping(frame, &value, NULL))
+            lpm_outbox_lost(outbox, 1 + (guint32)(value % 3));
         break;
     case LPM_FRAME_FAIL:
         if (lpm_frame_parse_fail(frame, &code, &cause, NULL))
@@ -66,13 +68,14 @@ static void try_bodies(const LpmFrame *frame, struct lpm_outbox *outbox)
     }
     REQUIRE(outbox->acked <= outbox->next);
     REQUIRE(!outbox->head || outbox->head->sequence >= outbox->acked);
+    REQUIRE(!outbox->waiting == !outbox->unsent && outbox->waiting <= outbox->frames);
 }
 
 /* Takes the frame over. FALSE: the session would have ended. */
 static gboolean handle(LpmFrame *frame, struct lpm_inbox *inbox, struct lpm_outbox *outbox)
 {
     try_bodies(frame, outbox);
-    lpm_outbox_take(outbox);
+    lpm_outbox_take(outbox, 1 + (guint32)(frame->checksum % 3));
     if (frame->channel == LPM_CHANNEL_CONTROL) {
         lpm_frame_free(frame);
         return TRUE;

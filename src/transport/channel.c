@@ -9,6 +9,7 @@
 void lpm_outbox_push(struct lpm_outbox *outbox, LpmFrame *frame)
 {
     frame->sequence = outbox->next++;
+    frame->carrier = LPM_CARRIER_NONE;
     frame->next = NULL;
     if (outbox->tail)
         outbox->tail->next = frame;
@@ -17,32 +18,52 @@ void lpm_outbox_push(struct lpm_outbox *outbox, LpmFrame *frame)
     outbox->tail = frame;
     if (!outbox->unsent)
         outbox->unsent = frame;
+    outbox->waiting++;
     outbox->frames++;
     outbox->original += frame->original;
     outbox->encoded += frame->length;
 }
 
-const LpmFrame *lpm_outbox_take(struct lpm_outbox *outbox)
+/* `frame` waits no more; `unsent` is it or one before it. */
+static void take_out(struct lpm_outbox *outbox, LpmFrame *frame, guint32 carrier)
 {
-    const LpmFrame *frame = outbox->unsent;
+    frame->carrier = carrier;
+    outbox->waiting--;
+    if (outbox->unsent != frame)
+        return;
+    if (!outbox->waiting) {
+        outbox->unsent = NULL;
+        return;
+    }
+    do
+        outbox->unsent = outbox->unsent->next;
+    while (outbox->unsent->carrier != LPM_CARRIER_NONE);
+}
 
-    if (frame)
-        outbox->unsent = frame->next;
+const LpmFrame *lpm_outbox_take(struct lpm_outbox *outbox, guint32 link)
+{
+    LpmFrame *frame = outbox->unsent;
+
+    if (!frame)
+        return NULL;
+    take_out(outbox, frame, link);
+    outbox->given = MAX(outbox->given, frame->sequence + 1);
     return frame;
 }
 
 gboolean lpm_outbox_ack(struct lpm_outbox *outbox, guint64 next, GError **error)
 {
-    guint64 unsent = outbox->unsent ? outbox->unsent->sequence : outbox->next;
-
-    if (next > unsent)
+    if (next > outbox->given)
         return lpm_fail(error, LPM_E_PROTOCOL,
                         "frames up to %" G_GUINT64_FORMAT
                         " are acknowledged, only %" G_GUINT64_FORMAT " were sent",
-                        next, unsent);
+                        next, outbox->given);
     while (outbox->head && outbox->head->sequence < next) {
         LpmFrame *frame = outbox->head;
 
+        /* It was to be sent again, and had arrived after all. */
+        if (frame->carrier == LPM_CARRIER_NONE)
+            take_out(outbox, frame, LPM_CARRIER_ARRIVED);
         outbox->head = frame->next;
         outbox->used -= MIN(outbox->used, frame->original);
         outbox->original_acked += frame->original;
@@ -56,20 +77,34 @@ gboolean lpm_outbox_ack(struct lpm_outbox *outbox, guint64 next, GError **error)
     return TRUE;
 }
 
-gboolean lpm_outbox_rewind(struct lpm_outbox *outbox, guint64 next, GError **error)
+gboolean lpm_outbox_has(struct lpm_outbox *outbox, guint64 next, gboolean fresh, GError **error)
 {
-    LpmFrame *frame = outbox->head;
-
-    if (next < outbox->told || next > outbox->next)
+    if (next > outbox->given || (fresh && next < outbox->told))
         return lpm_fail(error, LPM_E_PROTOCOL,
                         "the other mover expects frame %" G_GUINT64_FORMAT
                         ", which is not between %" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT,
-                        next, outbox->told, outbox->next);
-    while (frame && frame->sequence < next)
-        frame = frame->next;
-    outbox->unsent = frame;
-    outbox->told = next;
+                        next, outbox->told, outbox->given);
+    while (outbox->unsent && outbox->unsent->sequence < next)
+        take_out(outbox, outbox->unsent, LPM_CARRIER_ARRIVED);
+    outbox->told = MAX(outbox->told, next);
     return TRUE;
+}
+
+void lpm_outbox_lost(struct lpm_outbox *outbox, guint32 link)
+{
+    LpmFrame *first = NULL;
+
+    for (LpmFrame *frame = outbox->head; frame; frame = frame->next) {
+        if (frame->carrier == link && frame->sequence < outbox->told) {
+            frame->carrier = LPM_CARRIER_ARRIVED;
+        } else if (frame->carrier == link) {
+            frame->carrier = LPM_CARRIER_NONE;
+            outbox->waiting++;
+        }
+        if (!first && frame->carrier == LPM_CARRIER_NONE)
+            first = frame;
+    }
+    outbox->unsent = first;
 }
 
 void lpm_outbox_clear(struct lpm_outbox *outbox)
@@ -81,7 +116,7 @@ void lpm_outbox_clear(struct lpm_outbox *outbox)
         lpm_frame_free(frame);
     }
     outbox->tail = outbox->unsent = NULL;
-    outbox->frames = 0;
+    outbox->frames = outbox->waiting = 0;
     outbox->used = 0;
 }
 

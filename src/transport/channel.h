@@ -14,11 +14,18 @@
 /* A sender has at most this many frames unacknowledged; a receiver accepts as many. */
 #define LPM_CHANNEL_FRAMES_MAX 16384u
 
+/* Who carries a frame of an outbox: nobody (it waits), the link with that number, or nobody any
+ * more because the other side has said that it has the frame. */
+#define LPM_CARRIER_NONE 0u
+#define LPM_CARRIER_ARRIVED G_MAXUINT32
+
 /* Sending half. Frames stay in the list from push to ack; `unsent` points into it. */
 struct lpm_outbox {
     LpmFrame *head, *tail;
-    LpmFrame *unsent; /* the first frame not yet given to the link in use, or NULL */
+    LpmFrame *unsent; /* the first frame that waits for a link, or NULL */
+    guint waiting;    /* frames that wait for a link */
     guint64 next;     /* number of the next frame pushed */
+    guint64 given;    /* every frame below it, and none from it on, was given to a link before */
     guint64 acked;    /* every frame below it is acknowledged */
     guint64 told;     /* highest number the other side said it expects, in an ACK or HELLO */
     guint64 used;     /* original bytes reserved, waiting or unacknowledged */
@@ -37,13 +44,17 @@ struct lpm_outbox {
 
 /* Numbers `frame` and takes it over. Its original bytes must have been added to `used` before. */
 void lpm_outbox_push(struct lpm_outbox *outbox, LpmFrame *frame);
-/* The next frame to give to the link, or NULL; it stays the outbox's. */
-const LpmFrame *lpm_outbox_take(struct lpm_outbox *outbox);
+/* The next frame to give to the link of that number, or NULL; it stays the outbox's. */
+const LpmFrame *lpm_outbox_take(struct lpm_outbox *outbox, guint32 link);
 /* Frees what is below `next`. FALSE (LPM_E_PROTOCOL): `next` is beyond what was ever sent. An
  * old `next` is no error, for acknowledgements of an older link may come late. */
 gboolean lpm_outbox_ack(struct lpm_outbox *outbox, guint64 next, GError **error);
-/* A new link: go on with frame `next`, which the other side expects. FALSE: gap or regression. */
-gboolean lpm_outbox_rewind(struct lpm_outbox *outbox, guint64 next, GError **error);
+/* The other side has every frame below `next`, though it may not have delivered them: they need not
+ * be sent again. FALSE (LPM_E_PROTOCOL): beyond what was ever sent, or, if it is `fresh`, below
+ * what was said before; if not, an acknowledgement over another link may have overtaken it. */
+gboolean lpm_outbox_has(struct lpm_outbox *outbox, guint64 next, gboolean fresh, GError **error);
+/* A link is gone: what it carried waits again, but for what the other side has. */
+void lpm_outbox_lost(struct lpm_outbox *outbox, guint32 link);
 void lpm_outbox_clear(struct lpm_outbox *outbox);
 
 /* Receiving half. */
@@ -52,7 +63,7 @@ struct lpm_inbox {
     GHashTable *ahead;     /* of LpmFrame by number: came before those that precede them */
     guint64 expected;      /* number of the next frame missing */
     guint64 delivered;     /* every frame below it is delivered; what ACK tells */
-    guint64 acked;         /* what ACK told on the link in use */
+    guint64 acked;         /* what the last ACK told; G_MAXUINT64: it may be lost */
     guint64 held;          /* original bytes accepted and not delivered */
     guint frames;          /* accepted and not delivered */
     guint64 original;      /* original bytes delivered, in total */

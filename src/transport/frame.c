@@ -9,6 +9,7 @@
 
 #define HELLO_FIXED 28
 #define HELLO_ENTRY 9
+#define HELLO_LINKS 1 /* behind the entries, in version 2 */
 
 struct lpm_frame_decoder {
     guint8 header[LPM_FRAME_HEADER_BYTES];
@@ -193,10 +194,11 @@ static gboolean bad_body(const LpmFrame *frame, GError **error)
 
 LpmFrame *lpm_frame_hello(const struct lpm_hello *hello)
 {
-    guint8 body[HELLO_FIXED + (LPM_CHANNEL_COUNT - 1) * HELLO_ENTRY];
+    guint8 body[HELLO_FIXED + (LPM_CHANNEL_COUNT - 1) * HELLO_ENTRY + HELLO_LINKS];
     guint8 *at = body + HELLO_FIXED;
+    gboolean several = hello->links > 1;
 
-    lpm_put_be16(body, LPM_PROTOCOL_VERSION);
+    lpm_put_be16(body, several ? LPM_PROTOCOL_LINKS : LPM_PROTOCOL_ONE_LINK);
     body[2] = (guint8)hello->side;
     body[3] = LPM_CHANNEL_COUNT - 1;
     memcpy(body + 4, hello->session, LPM_SESSION_ID_BYTES);
@@ -205,7 +207,9 @@ LpmFrame *lpm_frame_hello(const struct lpm_hello *hello)
         at[0] = i;
         lpm_put_be64(at + 1, hello->next[i]);
     }
-    return lpm_frame_new_raw(LPM_FRAME_HELLO, LPM_CHANNEL_CONTROL, body, sizeof(body));
+    *at = (guint8)hello->links;
+    return lpm_frame_new_raw(LPM_FRAME_HELLO, LPM_CHANNEL_CONTROL, body,
+                             sizeof(body) - (several ? 0 : HELLO_LINKS));
 }
 
 /* Reads `count` entries of channel and number; each channel at most once. */
@@ -224,22 +228,29 @@ static gboolean parse_entries(const guint8 *at, gsize count, guint *mask, guint6
 gboolean lpm_frame_parse_hello(const LpmFrame *frame, struct lpm_hello *hello, GError **error)
 {
     const guint8 *body = frame->body;
-    guint mask;
+    guint mask, version;
 
     memset(hello, 0, sizeof(*hello));
     if (frame->length < HELLO_FIXED)
         return bad_body(frame, error);
-    if (lpm_get_be16(body) != LPM_PROTOCOL_VERSION)
+    version = lpm_get_be16(body);
+    if (version != LPM_PROTOCOL_ONE_LINK && version != LPM_PROTOCOL_LINKS)
         return lpm_fail(error, LPM_E_PROTOCOL,
-                        "the other mover speaks version %u of the protocol, this one version %d",
-                        lpm_get_be16(body), LPM_PROTOCOL_VERSION);
+                        "the other mover speaks version %u of the protocol, this one versions %d "
+                        "and %d",
+                        version, LPM_PROTOCOL_ONE_LINK, LPM_PROTOCOL_LINKS);
+    gsize entries = HELLO_FIXED + (LPM_CHANNEL_COUNT - 1) * (gsize)HELLO_ENTRY;
+
     if (body[2] > LPM_SIDE_TARGET || body[3] != LPM_CHANNEL_COUNT - 1 ||
-        frame->length != HELLO_FIXED + (gsize)body[3] * HELLO_ENTRY ||
+        frame->length != entries + (version == LPM_PROTOCOL_LINKS ? HELLO_LINKS : 0) ||
         !parse_entries(body + HELLO_FIXED, body[3], &mask, hello->next))
         return bad_body(frame, error);
     hello->side = (enum lpm_side)body[2];
     memcpy(hello->session, body + 4, LPM_SESSION_ID_BYTES);
     hello->window = lpm_get_be64(body + 20);
+    hello->links = version == LPM_PROTOCOL_LINKS ? body[entries] : 1;
+    if (hello->links < (version == LPM_PROTOCOL_LINKS ? 2 : 1) || hello->links > LPM_LINKS_MOST)
+        return bad_body(frame, error);
     return TRUE;
 }
 

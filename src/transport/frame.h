@@ -17,7 +17,9 @@
 #define LPM_FRAME_BODY_MAX (LPM_FRAME_ORIGINAL_MAX + (64u << 10))
 #define LPM_FRAME_CONTROL_MAX 1024
 #define LPM_FRAME_BATCH 1u /* flag: the body is a batch */
-#define LPM_PROTOCOL_VERSION 1
+/* What a HELLO says: one connection at a time, or several. */
+#define LPM_PROTOCOL_ONE_LINK 1
+#define LPM_PROTOCOL_LINKS 2
 
 enum lpm_frame_type {
     LPM_FRAME_HELLO = 1,
@@ -42,6 +44,7 @@ typedef struct lpm_frame {
     guint16 flags;
     guint8 type; /* enum lpm_frame_type */
     guint8 channel;
+    guint32 carrier; /* of the outbox: which link took it (channel.h) */
     guint8 body[];
 } LpmFrame;
 
@@ -85,10 +88,11 @@ struct lpm_hello {
     guint8 session[LPM_SESSION_ID_BYTES];
     guint64 window;
     guint64 next[LPM_CHANNEL_COUNT]; /* [LPM_CHANNEL_CONTROL] unused */
+    guint links; /* 1: version 1 is spoken; 2 to LPM_LINKS_MOST: most at a time, version 2 */
 };
 
 LpmFrame *lpm_frame_hello(const struct lpm_hello *hello);
-/* FALSE: LPM_E_PROTOCOL, with the versions if they differ. */
+/* FALSE: LPM_E_PROTOCOL, with the versions if it is of another. */
 gboolean lpm_frame_parse_hello(const LpmFrame *frame, struct lpm_hello *hello, GError **error);
 
 /* ACK of the channels in `mask` (bit = channel); frames for others keep their `next`. */

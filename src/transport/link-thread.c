@@ -192,7 +192,7 @@ static gboolean turn(struct lpm_link_thread *thread, guint8 *buffer, GError **er
 
     if (received)
         thread->heard_us = now;
-    lpm_session_link_count(thread, received, written);
+    lpm_session_link_count(thread, received, written, thread->out->len - thread->out_done);
     if (!alive || !look_at_clock(thread, now, error))
         return FALSE;
     if (written || received || more || thread->ops->pending(thread->link))

@@ -95,13 +95,14 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
     g_autofree char *session = lpm_hex(start->session, sizeof(start->session));
     g_autofree char *psk = lpm_hex(start->psk, sizeof(start->psk));
     json_t *message = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:i, s:I}", "message",
-        command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session", session,
-        "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes, "compression",
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:i, s:I, s:i, s:b}",
+        "message", command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session",
+        session, "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes, "compression",
         start->compression, "compression_level", start->compression_level, "migration",
         start->migration, "partition", start->partition, "finish_by_outcome",
         start->finish_by_outcome, "gate_run", start->gate_run, "hold_ends", start->hold_ends,
-        "threads", (int)start->threads, "bandwidth", (json_int_t)start->bandwidth);
+        "threads", (int)start->threads, "bandwidth", (json_int_t)start->bandwidth, "links",
+        (int)MAX(start->links, 1), "grow", start->grow);
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
@@ -285,7 +286,7 @@ static gboolean parse_set(const json_t *message, struct lpm_mover_set *set, GErr
 
 static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError **error)
 {
-    gint64 backlog = 0, level = 0;
+    gint64 backlog = 0, level = 0, links = 1;
     int side;
 
     if (!get_name(message, "side", side_names, G_N_ELEMENTS(side_names), &side, error) ||
@@ -303,7 +304,10 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
         (json_object_get(message, "gate_run") &&
          !get_boolean(message, "gate_run", &start->gate_run, error)) ||
         (json_object_get(message, "hold_ends") &&
-         !get_boolean(message, "hold_ends", &start->hold_ends, error)))
+         !get_boolean(message, "hold_ends", &start->hold_ends, error)) ||
+        (json_object_get(message, "grow") && !get_boolean(message, "grow", &start->grow, error)) ||
+        (json_object_get(message, "links") &&
+         !get_integer(message, "links", 1, LPM_LINKS_MOST, &links, error)))
         return FALSE;
     struct lpm_mover_set set;
 
@@ -311,6 +315,7 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
         return FALSE;
     start->threads = set.threads;
     start->bandwidth = set.bandwidth;
+    start->links = (guint)links;
     start->side = (enum lpm_side)side;
     start->backlog_bytes = (guint64)backlog;
     start->compression_level = (gint)level;

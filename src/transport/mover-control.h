@@ -13,11 +13,13 @@
  *
  * Life of a mover: START once, then in any order LISTEN (source: rpc and data) and LINK; the target
  * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and
- * for a link with NEED link, at the start and each time the link is gone. NEED is said once per
- * event; lpmd repeats its attempts by itself until it can ATTACH or LINK. POSTCOPY is told by both
- * sides when QEMU's word to run on the target passes; with `gate_run` the target's mover keeps that
- * word back until ALLOW_RUN. QUIT ends the process at once, in any state. SIGTERM does the same
- * unless a session was started and has not ended or failed.
+ * for a link with NEED link, at the start, each time a link is gone, and while it wants more of
+ * them than there are: for one at a time, the next one when the one before is up. NEED is said once
+ * per event; lpmd repeats its attempts by itself until it can ATTACH or LINK. LINK is up while
+ * there is at least one, and is told again for each further one. POSTCOPY is told by both sides
+ * when QEMU's word to run on the target passes; with `gate_run` the target's mover keeps that word
+ * back until ALLOW_RUN. QUIT ends the process at once, in any state. SIGTERM does the same unless a
+ * session was started and has not ended or failed.
  *
  * Functions: any thread, one at a time per socket. The sending ones block while the socket is full.
  */
@@ -69,10 +71,14 @@ typedef struct lpm_mover_start {
     /* Keys that may be missing. */
     guint threads;     /* that encode or decode; 0: one for each processor */
     guint64 bandwidth; /* source: most bytes/s on the wire, 0: no bound */
+    guint links;       /* most at a time, 1 to LPM_LINKS_MOST; 0: 1 */
+    gboolean grow;     /* source: begin with one, and ask for more as they turn out to be useful */
 } LpmMoverStart;
 
 /* Most of them. */
 #define LPM_MOVER_THREADS_MAX 32
+/* Connections of one session at a time. */
+#define LPM_LINKS_MOST 8
 
 /* SET: what is to be otherwise from now on. */
 struct lpm_mover_set {
@@ -89,7 +95,8 @@ gboolean lpm_mover_send_listen(int socket, enum lpm_channel channel, int fd, GEr
 /* Target: `fd` is a connected unix stream socket (borrowed). */
 gboolean lpm_mover_send_attach(int socket, enum lpm_channel channel, int fd, GError **error);
 /* `fd` is a connected TCP socket behind the 16-byte id (borrowed); `server`: we accepted it. It
- * replaces the link in use once its other end has proved that it knows the key, not before. */
+ * joins the links in use, or replaces one if there are as many as may be, once its other end has
+ * proved that it knows the key, not before. */
 gboolean lpm_mover_send_link(int socket, gboolean server, int fd, GError **error);
 /* Lets the held reply to Finish go, as it came. Said before the reply came, it is remembered. */
 gboolean lpm_mover_send_release(int socket, GError **error);

@@ -10,21 +10,19 @@
 gboolean lpm_session_link_begin(struct lpm_link_thread *thread, LpmFrame **hello)
 {
     LpmSession *session = thread->session;
-    struct lpm_hello words = {.side = session->config.side, .window = session->config.window};
+    struct lpm_hello words = {.side = session->config.side,
+                              .window = session->config.window,
+                              .links = session->config.links};
 
     memcpy(words.session, session->config.id, sizeof(words.session));
     pthread_mutex_lock(&session->lock);
     gboolean go_on = !session->stopped;
 
     if (go_on) {
-        struct lpm_link_thread *old = session->current;
-
-        session->current = thread;
-        lpm_session_kick_locked(old);
-        for (guint i = 1; i < LPM_CHANNEL_COUNT; i++) {
+        pthread_getcpuclockid(pthread_self(), &thread->cpu_clock);
+        lpm_session_join_locked(thread);
+        for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             words.next[i] = session->inbox[i].expected;
-            session->inbox[i].acked = G_MAXUINT64; /* so that an ACK goes out on this link */
-        }
         lpm_session_changed_locked(session);
     }
     pthread_mutex_unlock(&session->lock);
@@ -87,7 +85,7 @@ static void append_channel(LpmSession *session, struct lpm_link_thread *thread, 
     const LpmFrame *frame;
 
     while (thread->out->len < limit && may_send(session, thread, channel) &&
-           (frame = lpm_outbox_take(&session->outbox[channel]))) {
+           (frame = lpm_outbox_take(&session->outbox[channel], thread->number))) {
         append_frame(session, thread, frame);
         if (!session->outbox[channel].unsent && session->config.drained)
             session->config.drained(session->config.user, (enum lpm_channel)channel);
@@ -100,13 +98,14 @@ enum lpm_fill lpm_session_link_fill(struct lpm_link_thread *thread, gsize limit)
     enum lpm_fill result = LPM_FILL_GO_ON;
 
     pthread_mutex_lock(&session->lock);
-    thread->kicked = FALSE;
-    if (lpm_session_over_locked(session) || session->current != thread) {
+    thread->kicked = thread->idle = FALSE;
+    if (lpm_session_over_locked(session) || !thread->live) {
         result = LPM_FILL_END;
-    } else if (thread->hello_received) {
+    } else if (thread->hello_received && lpm_session_trusted_locked(thread, lpm_monotonic_us())) {
         append_acks(session, thread);
         append_channel(session, thread, LPM_CHANNEL_RPC, limit);
         append_channel(session, thread, LPM_CHANNEL_DATA, limit);
+        thread->idle = thread->out->len < limit && !thread->paced_us;
     }
     pthread_mutex_unlock(&session->lock);
     return result;
@@ -123,16 +122,21 @@ static gboolean on_hello(struct lpm_link_thread *thread, const LpmFrame *frame, 
     if (thread->hello_received || hello.side == session->config.side ||
         memcmp(hello.session, session->config.id, sizeof(hello.session)) != 0)
         return lpm_fail(error, LPM_E_PROTOCOL, "the other mover's greeting is not of this session");
+    guint links = MIN(session->config.links, hello.links);
+
     for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
-        if (!lpm_outbox_rewind(&session->outbox[i], hello.next[i], error))
+        if (!lpm_outbox_has(&session->outbox[i], hello.next[i], links == 1, error))
             return FALSE;
     if (hello.window < LPM_BACKLOG_MIN)
         return lpm_fail(error, LPM_E_PROTOCOL,
                         "the other mover offers a window of %" G_GUINT64_FORMAT " bytes",
                         hello.window);
     session->peer_window = hello.window;
+    session->links_most = links;
+    lpm_session_make_room_locked(session, links, thread);
     thread->hello_received = TRUE;
     session->links++;
+    lpm_session_slot_locked(thread)->came++;
     lpm_session_changed_locked(session);
     return TRUE;
 }
@@ -188,6 +192,7 @@ static gboolean on_ping(struct lpm_link_thread *thread, const LpmFrame *frame, G
         thread->session->tx_packets++;
     } else {
         thread->session->round_trip_us = (guint64)lpm_monotonic_us() - value;
+        lpm_session_slot_locked(thread)->round_trip_us = thread->session->round_trip_us;
     }
     return TRUE;
 }
@@ -246,8 +251,8 @@ gboolean lpm_session_link_frame(struct lpm_link_thread *thread, LpmFrame *frame,
     gboolean ok = TRUE;
 
     pthread_mutex_lock(&session->lock);
-    if (session->current != thread || lpm_session_over_locked(session)) {
-        lpm_frame_free(frame); /* what a replaced link still brings comes again on the new one */
+    if (!thread->live || lpm_session_over_locked(session)) {
+        lpm_frame_free(frame); /* what such a link still brings comes again on another */
     } else {
         session->rx_packets++;
         ok = handle(thread, frame, &reason);
@@ -266,7 +271,7 @@ void lpm_session_link_breach(struct lpm_link_thread *thread, const GError *error
     LpmSession *session = thread->session;
 
     pthread_mutex_lock(&session->lock);
-    if (session->current == thread) {
+    if (thread->live) {
         session->rx_bad++;
         lpm_session_fail_locked(session, lpm_error_number(error), error->message);
     }
@@ -289,7 +294,7 @@ gboolean lpm_session_link_failed(struct lpm_link_thread *thread)
     LpmSession *session = thread->session;
 
     pthread_mutex_lock(&session->lock);
-    gboolean failed = session->failed && !session->failed_by_peer && session->current == thread;
+    gboolean failed = session->failed && !session->failed_by_peer && thread->live;
 
     pthread_mutex_unlock(&session->lock);
     return failed;
@@ -300,19 +305,29 @@ gboolean lpm_session_link_wanted(struct lpm_link_thread *thread)
     LpmSession *session = thread->session;
 
     pthread_mutex_lock(&session->lock);
-    gboolean wanted = !session->stopped && session->current == thread;
+    gboolean wanted = !session->stopped && thread->live;
 
     thread->kicked = FALSE;
     pthread_mutex_unlock(&session->lock);
     return wanted;
 }
 
-void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent)
+void lpm_session_link_count(struct lpm_link_thread *thread, gsize received, gsize sent,
+                            gsize queued)
 {
-    pthread_mutex_lock(&thread->session->lock);
-    thread->session->rx_bytes += received;
-    thread->session->tx_bytes += sent;
-    pthread_mutex_unlock(&thread->session->lock);
+    LpmSession *session = thread->session;
+
+    pthread_mutex_lock(&session->lock);
+    session->rx_bytes += received;
+    session->tx_bytes += sent;
+    if (thread->live) {
+        lpm_session_slot_locked(thread)->received += received;
+        lpm_session_slot_locked(thread)->sent += sent;
+    }
+    if (received)
+        thread->last_heard_us = thread->heard_us;
+    thread->queued = queued;
+    pthread_mutex_unlock(&session->lock);
 }
 
 void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
@@ -320,16 +335,15 @@ void lpm_session_link_end(struct lpm_link_thread *thread, const char *cause)
     LpmSession *session = thread->session;
 
     pthread_mutex_lock(&session->lock);
-    if (session->current == thread || !session->current) {
-        session->current = NULL;
-        if (cause) {
-            g_free(session->link_cause);
-            session->link_cause = g_strdup(cause);
-            session->tx_errors += thread->broke_sending ? 1 : 0;
-            session->rx_errors += thread->broke_sending ? 0 : 1;
-        }
-        session->link_ended_us = lpm_monotonic_us();
+    /* A handshake that fails beside links that work is nothing to tell. */
+    if (cause && (thread->live || !lpm_session_live_locked(session))) {
+        g_free(session->link_cause);
+        session->link_cause = g_strdup(cause);
+        session->tx_errors += thread->broke_sending ? 1 : 0;
+        session->rx_errors += thread->broke_sending ? 0 : 1;
     }
+    lpm_session_leave_locked(thread);
+    session->link_ended_us = lpm_monotonic_us();
     thread->finished = TRUE;
     lpm_session_changed_locked(session);
     pthread_mutex_unlock(&session->lock);

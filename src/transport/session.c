@@ -4,11 +4,7 @@
 #include "base/error.h"
 #include "transport/session-internal.h"
 
-#include <linux/tcp.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 LpmSession *lpm_session_new(const struct lpm_session_config *config)
@@ -21,6 +17,9 @@ LpmSession *lpm_session_new(const struct lpm_session_config *config)
         session->config.ops = &lpm_link_tls;
     session->identity = lpm_hex(config->id, sizeof(config->id));
     session->peer_window = config->window;
+    session->config.links = CLAMP(config->links, 1, LPM_LINKS_MOST);
+    session->links_most = session->config.links;
+    session->links_wanted = 1;
     session->threads = g_ptr_array_new();
     pthread_mutex_init(&session->lock, NULL);
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++) {
@@ -35,7 +34,8 @@ void lpm_session_kick_locked(struct lpm_link_thread *thread)
 {
     guint64 one = 1;
 
-    if (!thread || thread->kicked)
+    thread->idle = FALSE;
+    if (thread->kicked)
         return;
     thread->kicked = TRUE;
     if (write(thread->wake_fd, &one, sizeof(one)) < 0)
@@ -93,34 +93,13 @@ gboolean lpm_session_over(LpmSession *session)
     return result;
 }
 
-/* Joins the threads that have ended (all: waits for the others, which must be about to end). */
-static void reap(LpmSession *session, gboolean all)
-{
-    g_autoptr(GPtrArray) ended = g_ptr_array_new();
-
-    pthread_mutex_lock(&session->lock);
-    for (guint i = session->threads->len; i-- > 0;) {
-        struct lpm_link_thread *thread = session->threads->pdata[i];
-
-        if (all || thread->finished)
-            g_ptr_array_add(ended, g_ptr_array_remove_index_fast(session->threads, i));
-    }
-    pthread_mutex_unlock(&session->lock);
-    for (guint i = 0; i < ended->len; i++) {
-        struct lpm_link_thread *thread = ended->pdata[i];
-
-        g_thread_join(thread->thread);
-        lpm_link_thread_free(thread);
-    }
-}
-
 void lpm_session_stop(LpmSession *session)
 {
     pthread_mutex_lock(&session->lock);
     session->stopped = TRUE;
     wake_everybody(session);
     pthread_mutex_unlock(&session->lock);
-    reap(session, TRUE);
+    lpm_session_reap(session, TRUE);
 }
 
 void lpm_session_free(LpmSession *session)
@@ -141,65 +120,6 @@ void lpm_session_free(LpmSession *session)
     g_free(session->failed_cause);
     g_free(session->link_cause);
     g_free(session);
-}
-
-/* On a socket that is not TCP (tests) these fail, which is no harm. */
-static void set_tcp_options(int fd)
-{
-    int yes = 1, user_timeout_ms = 10000, unsent_bytes = 128 << 10;
-
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &yes, sizeof(yes));
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout_ms, sizeof(user_timeout_ms));
-    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes, sizeof(unsent_bytes));
-}
-
-/* Makes the thread's record; on error `fd` is closed. */
-static struct lpm_link_thread *open_link(LpmSession *session, int fd, gboolean server,
-                                         GError **error)
-{
-    struct lpm_link_secret secret = {.identity = session->identity,
-                                     .key = session->config.psk,
-                                     .key_length = sizeof(session->config.psk)};
-    gpointer link = session->config.ops->open(fd, server, &secret, error);
-
-    if (!link)
-        return NULL;
-    struct lpm_link_thread *thread = g_new0(struct lpm_link_thread, 1);
-
-    thread->session = session;
-    thread->ops = session->config.ops;
-    thread->link = link;
-    thread->fd = fd;
-    thread->server = server;
-    thread->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    thread->out = g_byte_array_new();
-    thread->decoder = lpm_frame_decoder_new();
-    return thread;
-}
-
-gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GError **error)
-{
-    lpm_autofd owned = fd;
-
-    reap(session, FALSE);
-    set_tcp_options(fd);
-    pthread_mutex_lock(&session->lock);
-    gboolean refused = session->stopped || session->threads->len >= LPM_LINKS_MAX;
-
-    pthread_mutex_unlock(&session->lock);
-    if (refused)
-        return lpm_fail(error, LPM_E_LINK_LOST, "the session takes no more links at the moment");
-    struct lpm_link_thread *thread = open_link(session, lpm_steal_fd(&owned), server, error);
-
-    if (!thread)
-        return FALSE;
-    pthread_mutex_lock(&session->lock);
-    g_ptr_array_add(session->threads, thread);
-    thread->thread = g_thread_new("link", lpm_link_thread_run, thread);
-    lpm_session_changed_locked(session);
-    pthread_mutex_unlock(&session->lock);
-    return TRUE;
 }
 
 /* ---- the owner's threads ---- */
@@ -277,7 +197,8 @@ void lpm_session_set_rate(LpmSession *session, guint64 bytes_per_second)
 {
     pthread_mutex_lock(&session->lock);
     lpm_pace_set(&session->pace, bytes_per_second, lpm_monotonic_us());
-    lpm_session_kick_locked(session->current);
+    for (guint i = 0; i < session->threads->len; i++)
+        lpm_session_kick_locked(session->threads->pdata[i]);
     pthread_mutex_unlock(&session->lock);
 }
 
@@ -291,30 +212,15 @@ void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
     flow->acknowledged = outbox->original_acked;
     flow->window = MIN(session->config.window, session->peer_window);
     flow->limit = limit_locked(session, outbox);
-    flow->waiting = outbox->unsent ? outbox->next - outbox->unsent->sequence : 0;
+    flow->waiting = outbox->waiting;
     pthread_mutex_unlock(&session->lock);
-}
-
-void lpm_session_link_use(LpmSession *session, struct lpm_link_use *use)
-{
-    struct tcp_info info = {0};
-    socklen_t length = sizeof(info);
-
-    pthread_mutex_lock(&session->lock);
-    /* The descriptor is open as long as its thread is the current one. */
-    if (!session->current ||
-        getsockopt(session->current->fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
-        memset(&info, 0, sizeof(info));
-    pthread_mutex_unlock(&session->lock);
-    use->busy_us = (gint64)info.tcpi_busy_time;
-    use->acknowledged = info.tcpi_bytes_acked;
 }
 
 /* Lock held. */
 static void push_locked(LpmSession *session, LpmFrame *frame)
 {
     lpm_outbox_push(&session->outbox[frame->channel], frame);
-    lpm_session_kick_locked(session->current);
+    lpm_session_offer_locked(session);
 }
 
 void lpm_session_push(LpmSession *session, LpmFrame *frame)
@@ -365,7 +271,7 @@ void lpm_session_delivered(LpmSession *session, LpmFrame *frame)
 
     pthread_mutex_lock(&session->lock);
     lpm_inbox_delivered(&session->inbox[frame->channel], frame);
-    lpm_session_kick_locked(session->current);
+    lpm_session_offer_locked(session);
     if (mark)
         lpm_session_changed_locked(session);
     pthread_mutex_unlock(&session->lock);
@@ -389,9 +295,24 @@ static void channel_state(const LpmSession *session, guint i, struct lpm_session
     state->received_encoded = inbox->encoded;
 }
 
+static void link_state(const struct lpm_link_slot *slot, guint i, struct lpm_session_state *state)
+{
+    struct lpm_session_link *link = &state->link[i];
+
+    if (!slot->came)
+        return;
+    state->places = i + 1;
+    link->reconnects = slot->came - 1;
+    state->reconnects += link->reconnects;
+    link->sent = slot->sent;
+    link->received = slot->received;
+    link->round_trip_us = slot->round_trip_us;
+    lpm_session_look_at_link(slot, link);
+}
+
 void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
 {
-    gboolean complete = TRUE, winding_up = FALSE;
+    gboolean complete = TRUE;
 
     memset(state, 0, sizeof(*state));
     pthread_mutex_lock(&session->lock);
@@ -401,11 +322,12 @@ void lpm_session_get_state(LpmSession *session, struct lpm_session_state *state)
         state->receive.duplicates += session->inbox[i].duplicates;
         state->receive.no_buffers += session->outbox[i].stalls;
     }
-    for (guint i = 0; i < session->threads->len; i++)
-        winding_up |= !((struct lpm_link_thread *)session->threads->pdata[i])->finished;
-    state->link_up = session->current && session->current->hello_received;
-    state->needs_link =
-        !session->current && !winding_up && !lpm_session_over_locked(session) && !complete;
+    for (guint i = 0; i < LPM_LINKS_MOST; i++)
+        link_state(&session->slots[i], i, state);
+    state->link_up = lpm_session_up_locked(session);
+    state->needs_link = lpm_session_needs_link_locked(session, complete);
+    state->outages = session->outages;
+    state->links_most = session->links_most;
     state->links = session->links;
     state->link_ended_us = session->link_ended_us;
     state->link_cause = g_strdup(session->link_cause);

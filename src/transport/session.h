@@ -4,10 +4,11 @@
  * A session: two channels in both directions between two movers, over whatever links it is given.
  *
  * Theory of operation. What is pushed is numbered and kept until it is acknowledged; a link is only
- * a way to get it across, and when it breaks, the next one goes on where the other side says it is
- * (docs/mover-protocol.md). Each link has a thread, which handshakes, then makes its link the one
- * in use, then moves frames between its descriptor and the channels. Everything shared is guarded
- * by one lock, held for copies of at most one frame and never while waiting for a descriptor.
+ * a way to get it across. Each frame knows which link took it, and when that breaks, the others or
+ * the next one take what the other side has not (docs/mover-protocol.md). Each link has a thread,
+ * which handshakes, then joins the links in use, then moves frames between its descriptor and the
+ * channels: whichever link can take a frame takes the next. Everything shared is guarded by one
+ * lock, held for copies of a few frames and never while waiting for a descriptor.
  *
  * The owner's threads push and take. Those calls wait (for room, for frames) and return at once for
  * good when the session is stopped or has failed; so the way to end is: lpm_session_stop, join
@@ -28,6 +29,7 @@ struct lpm_session_config {
     guint8 psk[LPM_SESSION_PSK_BYTES];
     enum lpm_side side;
     guint64 window; /* original bytes per channel: most unacknowledged, most accepted ahead */
+    guint links;    /* most at a time, up to LPM_LINKS_MOST; 0 and 1: a new one replaces the old */
     const struct lpm_link_ops *ops; /* of every link; NULL: TLS */
     /* All are called by any thread with the session's lock held: they must not wait nor call back.
      * `changed`: something in lpm_session_state did. `drained`: nothing of `channel` waits for the
@@ -46,8 +48,15 @@ void lpm_session_stop(LpmSession *session);
 void lpm_session_free(LpmSession *session);
 
 /* Gives the session a connection (taken over, also on error): `server` if we accepted it. It is
- * used once its handshake is done. FALSE: too many handshakes are under way already, or stopped. */
+ * used once its handshake is done, beside the others, or, if there are as many as may be, in place
+ * of the one not heard of for longest. FALSE: too many handshakes are under way already, or
+ * stopped.
+ */
 gboolean lpm_session_add_link(LpmSession *session, int fd, gboolean server, GError **error);
+
+/* From now on `needs_link` is said while there are fewer links than this (1 at first), as far as
+ * both sides take so many. None is ended. */
+void lpm_session_set_links(LpmSession *session, guint links);
 
 /* Waits until at least one byte of original data may be taken in, and reserves up to `most`.
  * Returns how many; 0 when the session is over. */
@@ -79,10 +88,10 @@ struct lpm_session_flow {
 };
 void lpm_session_get_flow(LpmSession *session, enum lpm_channel channel,
                           struct lpm_session_flow *flow);
-/* What TCP knows of the link in use; zero without one. */
+/* What TCP knows of the links in use; zero without one. */
 struct lpm_link_use {
-    gint64 busy_us;       /* in total: with something to send or to be acknowledged */
-    guint64 acknowledged; /* bytes in total */
+    gint64 busy_us;       /* in total, the mean of them: with something to send or unacknowledged */
+    guint64 acknowledged; /* bytes in total, of all */
 };
 void lpm_session_link_use(LpmSession *session, struct lpm_link_use *use);
 /* Sends a DATA frame (taken over), whose original bytes are reserved. Never waits. */
@@ -112,12 +121,28 @@ struct lpm_session_channel {
     guint64 received, received_encoded;     /* delivered */
 };
 
+/* One of the places for links: one link at a time, in the course of time several. */
+struct lpm_session_link {
+    gboolean up;
+    guint64 reconnects;                               /* links in it after the first */
+    guint64 sent, received;                           /* bytes before TLS */
+    guint64 round_trip_us;                            /* of the last PING answered, 0: none yet */
+    gint64 cpu_us;                                    /* of the threads */
+    guint tcp_round_trip_us, tcp_least_round_trip_us; /* the kernel's; 0: not up, or not TCP */
+    gint64 tcp_busy_us; /* with something to send or unacknowledged, of the link that is up */
+};
+
 struct lpm_session_state {
-    gboolean link_up;
-    gboolean needs_link;   /* none in use, none in handshake, and still something to carry */
-    guint64 links;         /* that came up so far */
-    gint64 link_ended_us;  /* monotonic; of the last link that ended */
-    char *link_cause;      /* owned: why it ended, NULL if none did */
+    gboolean link_up;     /* at least one */
+    gboolean needs_link;  /* fewer than wanted, none in handshake, and still something to carry */
+    guint64 links;        /* that came up so far */
+    guint64 reconnects;   /* those after the first of a place */
+    guint64 outages;      /* times that there was none any more */
+    gint64 link_ended_us; /* monotonic; of the last link that ended, or did not come up */
+    char *link_cause;     /* owned: why the last one in use ended; NULL if none did */
+    guint places;         /* of `link` that were used */
+    guint links_most;     /* at a time, as far as is known */
+    struct lpm_session_link link[LPM_LINKS_MOST];
     int failed;            /* catalogue number, 0: not */
     char *failed_cause;    /* owned */
     guint64 round_trip_us; /* of the last PING answered, 0: none yet */

@@ -106,7 +106,8 @@ static void test_every_bit_counts(void **state)
 
 static void test_control_bodies(void **state)
 {
-    struct lpm_hello hello = {.side = LPM_SIDE_SOURCE, .window = 77, .next = {0, 1, G_MAXUINT64}};
+    struct lpm_hello hello = {
+        .side = LPM_SIDE_SOURCE, .window = 77, .next = {0, 1, G_MAXUINT64}, .links = 1};
     const guint64 next[LPM_CHANNEL_COUNT] = {0, 7, 8};
     guint64 told[LPM_CHANNEL_COUNT] = {0};
     g_autofree char *cause = NULL;
@@ -124,6 +125,7 @@ static void test_control_bodies(void **state)
 
     assert_true(lpm_frame_parse_hello(greeting, &back, NULL));
     assert_memory_equal(&back, &hello, sizeof(hello));
+    assert_int_equal(lpm_get_be16(greeting->body), 1);
     assert_true(lpm_frame_parse_ack(ack, &mask, told, NULL));
     assert_int_equal(mask, 1u << LPM_CHANNEL_DATA);
     assert_int_equal(told[LPM_CHANNEL_DATA], 8);
@@ -134,18 +136,43 @@ static void test_control_bodies(void **state)
     assert_true(g_str_has_prefix(cause, "bad ") && g_utf8_validate(cause, -1, NULL));
 }
 
+/* A number of links is said in version 2 only, and within bounds. */
+static void test_hello_links(void **state)
+{
+    struct lpm_hello hello = {.window = 77}, back;
+
+    (void)state;
+    for (hello.links = 2; hello.links <= LPM_LINKS_MOST; hello.links++) {
+        g_autoptr(LpmFrame) greeting = lpm_frame_hello(&hello);
+
+        assert_int_equal(lpm_get_be16(greeting->body), 2);
+        assert_true(lpm_frame_parse_hello(greeting, &back, NULL));
+        assert_memory_equal(&back, &hello, sizeof(hello));
+        lpm_put_be16(greeting->body, 1); /* it is too long for version 1 */
+        assert_false(lpm_frame_parse_hello(greeting, &back, NULL));
+    }
+    for (guint bad = 0; bad < 256; bad++) {
+        hello.links = 2;
+        g_autoptr(LpmFrame) greeting = lpm_frame_hello(&hello);
+
+        greeting->body[greeting->length - 1] = (guint8)bad;
+        assert_int_equal(lpm_frame_parse_hello(greeting, &back, NULL),
+                         bad >= 2 && bad <= LPM_LINKS_MOST);
+    }
+}
+
 static void test_other_version(void **state)
 {
-    const struct lpm_hello hello = {.window = 1};
+    const struct lpm_hello hello = {.window = 1, .links = 1};
     g_autoptr(LpmFrame) greeting = lpm_frame_hello(&hello);
     g_autoptr(GError) error = NULL;
     struct lpm_hello back;
 
     (void)state;
-    lpm_put_be16(greeting->body, 2);
+    lpm_put_be16(greeting->body, 3);
     assert_false(lpm_frame_parse_hello(greeting, &back, &error));
     assert_int_equal(error->code, LPM_E_PROTOCOL);
-    assert_non_null(strstr(error->message, "version 2"));
+    assert_non_null(strstr(error->message, "version 3"));
 }
 
 /* ---- bookkeeping ---- */
@@ -233,40 +260,147 @@ static void test_inbox_grammar(void **state)
     }
 }
 
+/* `count` frames that wait in an empty outbox. */
+static void fill_outbox(struct lpm_outbox *outbox, guint count)
+{
+    for (guint i = 0; i < count; i++) {
+        outbox->used += 8;
+        lpm_outbox_push(outbox, data_frame(0));
+    }
+}
+
+/* The link takes exactly these, in this order. */
+static void assert_takes(struct lpm_outbox *outbox, guint32 link, guint64 first, guint64 end)
+{
+    for (; first < end; first++)
+        assert_int_equal(lpm_outbox_take(outbox, link)->sequence, first);
+}
+
 static void test_outbox(void **state)
 {
     struct lpm_outbox outbox = {0};
 
     (void)state;
-    for (guint i = 0; i < 6; i++) {
-        outbox.used += 8;
-        lpm_outbox_push(&outbox, data_frame(0));
-    }
-    for (guint64 i = 0; i < 4; i++)
-        assert_int_equal(lpm_outbox_take(&outbox)->sequence, i);
+    fill_outbox(&outbox, 6);
+    assert_takes(&outbox, 1, 0, 4);
+    assert_int_equal(outbox.waiting, 2);
     assert_false(lpm_outbox_ack(&outbox, 5, NULL)); /* never sent */
     assert_true(lpm_outbox_ack(&outbox, 2, NULL));
     assert_int_equal(outbox.used, 32);
-    assert_true(lpm_outbox_ack(&outbox, 1, NULL));     /* late, no news */
-    assert_false(lpm_outbox_rewind(&outbox, 1, NULL)); /* regression */
-    assert_false(lpm_outbox_rewind(&outbox, 7, NULL)); /* gap */
-    assert_true(lpm_outbox_rewind(&outbox, 3, NULL));
-    for (guint64 i = 3; i < 6; i++)
-        assert_int_equal(lpm_outbox_take(&outbox)->sequence, i);
-    assert_null(lpm_outbox_take(&outbox));
+    assert_true(lpm_outbox_ack(&outbox, 1, NULL)); /* late, no news */
+    lpm_outbox_lost(&outbox, 1);
+    assert_int_equal(outbox.waiting, 4);
+    assert_false(lpm_outbox_has(&outbox, 1, TRUE, NULL));  /* regression */
+    assert_true(lpm_outbox_has(&outbox, 1, FALSE, NULL));  /* overtaken */
+    assert_false(lpm_outbox_has(&outbox, 5, FALSE, NULL)); /* never sent */
+    assert_true(lpm_outbox_has(&outbox, 3, TRUE, NULL));
+    assert_int_equal(outbox.waiting, 3);
+    assert_takes(&outbox, 2, 3, 6);
+    assert_null(lpm_outbox_take(&outbox, 2));
     assert_true(lpm_outbox_ack(&outbox, 6, NULL));
     assert_int_equal(outbox.used, 0);
     assert_null(outbox.head);
     lpm_outbox_clear(&outbox);
 }
 
+/* What a lost link carried is taken by the others, and nothing that they carry themselves. */
+static void test_outbox_of_several_links(void **state)
+{
+    struct lpm_outbox outbox = {0};
+
+    (void)state;
+    fill_outbox(&outbox, 8);
+    assert_takes(&outbox, 1, 0, 2);
+    assert_takes(&outbox, 2, 2, 4);
+    assert_takes(&outbox, 1, 4, 5);
+    assert_takes(&outbox, 3, 5, 6);
+    /* A link that joins says what has come: nothing of what is under way is sent over it. */
+    assert_true(lpm_outbox_has(&outbox, 1, FALSE, NULL));
+    assert_int_equal(outbox.waiting, 2);
+    lpm_outbox_lost(&outbox, 1); /* 0 has arrived; 1 and 4 have not */
+    assert_int_equal(outbox.waiting, 4);
+    assert_takes(&outbox, 3, 1, 2);
+    assert_takes(&outbox, 3, 4, 5);
+    assert_takes(&outbox, 3, 6, 7);
+    lpm_outbox_lost(&outbox, 2);
+    /* One that was to be sent again is acknowledged: it had come. */
+    assert_true(lpm_outbox_ack(&outbox, 3, NULL));
+    assert_int_equal(outbox.waiting, 2);
+    assert_takes(&outbox, 3, 3, 4);
+    lpm_outbox_lost(&outbox, 3);
+    assert_int_equal(outbox.waiting, 5);
+    assert_true(lpm_outbox_has(&outbox, 7, FALSE, NULL));
+    assert_takes(&outbox, 4, 7, 8);
+    assert_null(lpm_outbox_take(&outbox, 4));
+    lpm_outbox_lost(&outbox, 9); /* carried nothing */
+    assert_null(lpm_outbox_take(&outbox, 4));
+    assert_true(lpm_outbox_ack(&outbox, 8, NULL));
+    assert_null(outbox.head);
+    lpm_outbox_clear(&outbox);
+}
+
+/* Whatever happens, each frame is either acknowledged, known to have come, carried or offered. */
+static void test_outbox_at_random(void **state)
+{
+    g_autoptr(GRand) random = g_rand_new_with_seed(11);
+    struct lpm_outbox outbox = {0};
+    guint64 has = 0;
+
+    (void)state;
+    for (guint step = 0; step < 200000; step++) {
+        guint32 link = (guint32)g_rand_int_range(random, 1, 4);
+
+        switch (g_rand_int_range(random, 0, 8)) {
+        case 0:
+            has += (guint64)g_rand_int_range(random, 0, (gint)(outbox.given - has) + 1);
+            if (g_rand_boolean(random))
+                assert_true(lpm_outbox_ack(&outbox, has, NULL));
+            else
+                assert_true(lpm_outbox_has(&outbox, has, FALSE, NULL));
+            break;
+        case 1:
+            lpm_outbox_lost(&outbox, link);
+            break;
+        case 2:
+        case 3:
+        case 4:
+            if (outbox.frames < 64)
+                fill_outbox(&outbox, 1);
+            break;
+        default:
+            lpm_outbox_take(&outbox, link);
+            break;
+        }
+        const LpmFrame *first = NULL;
+        guint waiting = 0, frames = 0;
+        guint64 next = outbox.acked;
+
+        for (const LpmFrame *frame = outbox.head; frame; frame = frame->next, frames++) {
+            assert_int_equal(frame->sequence, next++);
+            if (frame->carrier != LPM_CARRIER_NONE)
+                continue;
+            first = first ? first : frame;
+            waiting++;
+            assert_true(frame->sequence >= has);
+        }
+        assert_int_equal(next, outbox.next);
+        assert_int_equal(frames, outbox.frames);
+        assert_int_equal(waiting, outbox.waiting);
+        assert_ptr_equal(first, outbox.unsent);
+    }
+    assert_true(has > 1000);
+    lpm_outbox_clear(&outbox);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_any_split),      cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_control_bodies), cmocka_unit_test(test_other_version),
-        cmocka_unit_test(test_inbox_orders),   cmocka_unit_test(test_inbox_bounds),
-        cmocka_unit_test(test_inbox_grammar),  cmocka_unit_test(test_outbox),
+        cmocka_unit_test(test_any_split),        cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_control_bodies),   cmocka_unit_test(test_other_version),
+        cmocka_unit_test(test_inbox_orders),     cmocka_unit_test(test_inbox_bounds),
+        cmocka_unit_test(test_inbox_grammar),    cmocka_unit_test(test_outbox),
+        cmocka_unit_test(test_hello_links),      cmocka_unit_test(test_outbox_of_several_links),
+        cmocka_unit_test(test_outbox_at_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
