@@ -29,10 +29,10 @@
 
 static struct options {
     char *content, *compression;
-    int level, mib, zeros, repeat, threads;
+    int level, mib, zeros, repeat, threads, links;
     gboolean sink, json;
     int64_t backlog, bandwidth;
-} options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .backlog = 0};
+} options = {.level = -1, .mib = 512, .zeros = 38, .repeat = 1, .links = 1, .backlog = 0};
 
 /* One direction of bytes through the movers; the reader only counts. */
 struct trip {
@@ -134,16 +134,18 @@ static void print_result(struct pair *pair, const struct trip *trip)
     stats = pair_stats(pair, LPM_SIDE_SOURCE);
     cpu[0] = number(stats, "cpu_us");
     json_int_t wire = number(json_object_get(stats, "transmit"), "bytes");
-    gboolean same = trip->received == trip->sent->len &&
-                    g_strcmp0(hash, json_string_value(json_object_get(stats, "stream_hash"))) == 0;
+    /* The lengths may differ: pages that have not changed are left out. */
+    gboolean same =
+        hash && g_strcmp0(hash, json_string_value(json_object_get(stats, "stream_hash"))) == 0;
 
-    printf("%s level %d: %.0f MB/s of stream, %.3f of the bytes on the wire (%.0f MB/s); "
-           "CPU s/GB: source %.2f, target %.2f; peak MiB: source %.0f, target %.0f; %s\n",
-           options.compression, options.level, gigabytes * 1e3 / seconds,
-           (double)wire / (double)trip->sent->len, (double)wire / 1e6 / seconds,
-           (double)cpu[0] / 1e6 / gigabytes, (double)cpu[1] / 1e6 / gigabytes,
-           (double)peak_bytes(pair->end[0].pid) / 0x1p20,
-           (double)peak_bytes(pair->end[1].pid) / 0x1p20, same ? "identical" : "DIFFERENT");
+    printf(
+        "%s level %d, %zu links: %.0f MB/s of stream, %.3f of the bytes on the wire (%.0f MB/s); "
+        "CPU s/GB: source %.2f, target %.2f; peak MiB: source %.0f, target %.0f; %s\n",
+        options.compression, options.level, json_array_size(json_object_get(stats, "links")),
+        gigabytes * 1e3 / seconds, (double)wire / (double)trip->sent->len,
+        (double)wire / 1e6 / seconds, (double)cpu[0] / 1e6 / gigabytes,
+        (double)cpu[1] / 1e6 / gigabytes, (double)peak_bytes(pair->end[0].pid) / 0x1p20,
+        (double)peak_bytes(pair->end[1].pid) / 0x1p20, same ? "identical" : "DIFFERENT");
     fflush(stdout);
     if (!same)
         exit(1);
@@ -278,6 +280,8 @@ int main(int argc, char **argv)
         {"level", 0, 0, G_OPTION_ARG_INT, &options.level, "its level", "N"},
         {"threads", 0, 0, G_OPTION_ARG_INT, &options.threads,
          "that encode, and that decode; 0: one for each processor", "N"},
+        {"links", 0, 0, G_OPTION_ARG_INT, &options.links,
+         "connections at a time; 0: as many as the source finds useful", "N"},
         {"bandwidth", 0, 0, G_OPTION_ARG_INT64, &options.bandwidth,
          "most bytes per second on the wire", "BYTES"},
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &options.backlog, "window, 0: the default", "BYTES"},
@@ -296,6 +300,8 @@ int main(int argc, char **argv)
     }
     pair_threads = (guint)options.threads;
     pair_bandwidth = (guint64)options.bandwidth;
+    pair_grow = options.links == 0;
+    pair_links = pair_grow ? LPM_LINKS_MOST : (guint)options.links;
     if (!options.compression)
         options.compression = g_strdup("zstd");
     if (geteuid() != 0) {

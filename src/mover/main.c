@@ -13,6 +13,7 @@
 #include "mover/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,12 +89,14 @@ static gboolean set_priority(const struct arguments *arguments, GError **error)
     return TRUE;
 }
 
-static gboolean prepare(const struct arguments *arguments, GError **error)
+/* `*stat_fd`: of /proc/stat, -1 if there is none; the process's for good. */
+static gboolean prepare(const struct arguments *arguments, int *stat_fd, GError **error)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     setsid(); /* fails if it is a leader already, which is as good */
     close_range(CONTROL_FD + 1, ~0U, 0);
+    *stat_fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
     /* The journal's socket is out of reach after chroot; stderr is inherited from lpmd. */
     unsetenv("JOURNAL_STREAM");
     tzset();
@@ -106,14 +109,15 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
     g_autoptr(GError) error = NULL;
+    int stat_fd = -1;
 
     if (argc > 1 && strcmp(argv[1], "relay") == 0)
         return relay_main(argc - 1, argv + 1);
     gboolean ok = parse(argc, argv, &arguments, &error) && check_control(&error) &&
-                  prepare(&arguments, &error);
+                  prepare(&arguments, &stat_fd, &error);
 
     if (ok) {
-        LpmMover *mover = lpm_mover_new(CONTROL_FD, arguments.side);
+        LpmMover *mover = lpm_mover_new(CONTROL_FD, stat_fd, arguments.side);
 
         lpm_mover_run(mover);
         lpm_mover_free(mover);

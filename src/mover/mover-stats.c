@@ -46,11 +46,22 @@ static json_t *stream_stats(LpmMover *mover, enum lpm_channel channel,
                      "unacknowledged", (json_int_t)state->unacknowledged);
 }
 
+static json_t *one_link_stats(const struct lpm_session_link *link)
+{
+    return json_pack("{s:s, s:I, s:I, s:I, s:I}", "state", link->up ? "up" : "down", "reconnects",
+                     (json_int_t)link->reconnects, "round_trip_us", (json_int_t)link->round_trip_us,
+                     "sent_bytes", (json_int_t)link->sent, "received_bytes",
+                     (json_int_t)link->received);
+}
+
+/* Before the first has come there is one, which is down. */
 static json_t *link_stats(const struct lpm_session_state *state)
 {
-    return json_pack("[{s:s, s:I, s:I}]", "state", state->link_up ? "up" : "down", "reconnects",
-                     (json_int_t)(state->links ? state->links - 1 : 0), "round_trip_us",
-                     (json_int_t)state->round_trip_us);
+    json_t *links = json_array();
+
+    for (guint i = 0; i < MAX(state->places, 1); i++)
+        json_array_append_new(links, one_link_stats(&state->link[i]));
+    return links;
 }
 
 /* Post-copy. At the source: from a request to the frame with the page; at the target: from QEMU's

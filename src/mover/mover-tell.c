@@ -25,10 +25,9 @@ void lpm_mover_send(LpmMover *mover, const LpmMoverEvent *event)
 static void tell_link(LpmMover *mover, const struct lpm_session_state *state)
 {
     struct lpm_told *told = &mover->told;
-    LpmMoverEvent event = {.type = LPM_MOVER_LINK,
-                           .reconnects = state->links ? state->links - 1 : 0};
+    LpmMoverEvent event = {.type = LPM_MOVER_LINK, .reconnects = state->reconnects};
 
-    gboolean went = told->link_up && (!state->link_up || told->links != state->links);
+    gboolean went = told->link_up && (!state->link_up || told->outages != state->outages);
     gboolean never_came = !told->link_up && !state->link_up && state->link_cause &&
                           told->link_ended_us != state->link_ended_us;
 
@@ -44,6 +43,7 @@ static void tell_link(LpmMover *mover, const struct lpm_session_state *state)
     }
     told->link_up = state->link_up;
     told->links = state->links;
+    told->outages = state->outages;
     told->link_ended_us = state->link_ended_us;
 }
 

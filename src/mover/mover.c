@@ -67,7 +67,7 @@ static void note_acknowledged(gpointer opaque, enum lpm_channel channel)
         lpm_data_pump_acknowledged(mover->data);
 }
 
-LpmMover *lpm_mover_new(int listen_fd, enum lpm_side side)
+LpmMover *lpm_mover_new(int listen_fd, int stat_fd, enum lpm_side side)
 {
     LpmMover *mover = g_new0(LpmMover, 1);
     struct sigaction term = {.sa_handler = on_term};
@@ -75,6 +75,7 @@ LpmMover *lpm_mover_new(int listen_fd, enum lpm_side side)
     mover->side = side;
     mover->born_us = lpm_monotonic_us();
     mover->listen_fd = listen_fd;
+    mover->stat_fd = stat_fd;
     mover->control_fd = -1;
     mover->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (guint i = 0; i < LPM_CHANNEL_COUNT; i++)
@@ -136,6 +137,7 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
         automatic ? NULL : lpm_compressor_by_name(start->compression);
     struct lpm_session_config config = {.side = start->side,
                                         .window = start->backlog_bytes,
+                                        .links = start->links,
                                         .changed = note_change,
                                         .drained = note_drained,
                                         .acknowledged = note_acknowledged,
@@ -158,6 +160,7 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     mover->log = (struct lpm_log_context){.migration = mover->start.migration,
                                           .partition = mover->start.partition};
     mover->session = lpm_session_new(&config);
+    lpm_mover_links_start(mover, start);
     if (start->side == LPM_SIDE_SOURCE)
         set_bandwidth(mover, start->bandwidth);
     struct lpm_pump rpc = make_pump(mover, LPM_CHANNEL_RPC);
@@ -350,6 +353,8 @@ void lpm_mover_run(LpmMover *mover)
 {
     while (wanted(mover)) {
         look(mover);
+        if (mover->started)
+            lpm_mover_links_look(mover);
         lpm_mover_tell(mover);
     }
 }

@@ -9,6 +9,7 @@
 #include "mover/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ static void be_mover(const struct relay *relay, int listen_fd)
 {
     g_autoptr(GError) error = NULL;
     gboolean ok = TRUE;
+    int stat_fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
 
     lpm_log_init("lpm-mover", LPM_LOG_WARNING);
     if (geteuid() == 0)
@@ -60,7 +62,7 @@ static void be_mover(const struct relay *relay, int listen_fd)
         fprintf(stderr, "lpm-mover: %s\n", error ? error->message : "the sandbox failed");
         _exit(EXIT_FAILURE);
     }
-    LpmMover *mover = lpm_mover_new(listen_fd, relay->options->side);
+    LpmMover *mover = lpm_mover_new(listen_fd, stat_fd, relay->options->side);
     lpm_mover_run(mover);
     lpm_mover_free(mover);
     _exit(EXIT_SUCCESS);
@@ -94,6 +96,7 @@ static gboolean send_start(const struct relay *relay, GError **error)
                            .migration = "relay",
                            .partition = "",
                            .threads = options->threads,
+                           .links = options->links,
                            .bandwidth = options->bandwidth};
 
     memcpy(start.session, relay->session, sizeof(start.session));
@@ -387,7 +390,7 @@ static gboolean run(const struct relay_options *options, GError **error)
 struct words {
     gboolean source, target, json;
     char *listen, *connect, *listen_unix, *connect_unix, *psk_file, *compression, *user;
-    gint level, threads, link_timeout_s;
+    gint level, threads, links, link_timeout_s;
     gint64 bandwidth, backlog;
 };
 
@@ -411,6 +414,8 @@ static gboolean parse(int argc, char **argv, struct words *words, GError **error
         {"level", 0, 0, G_OPTION_ARG_INT, &words->level, "source: of zstd, -7 to 19 (-1)", "N"},
         {"threads", 0, 0, G_OPTION_ARG_INT, &words->threads,
          "that compress; 0: one for each processor (0)", "N"},
+        {"links", 0, 0, G_OPTION_ARG_INT, &words->links,
+         "connections at a time; the smaller of both sides (1)", "N"},
         {"bandwidth", 0, 0, G_OPTION_ARG_INT64, &words->bandwidth,
          "source: most bytes per second on the wire; 0: no bound (0)", "BYTES"},
         {"backlog", 0, 0, G_OPTION_ARG_INT64, &words->backlog,
@@ -439,6 +444,9 @@ static gboolean check_numbers(const struct words *words, GError **error)
     if (words->threads < 0 || words->threads > LPM_MOVER_THREADS_MAX)
         return lpm_fail(error, LPM_E_USAGE, "--threads %d: from 0 to %d", words->threads,
                         LPM_MOVER_THREADS_MAX);
+    if (words->links < 1 || words->links > LPM_LINKS_MOST)
+        return lpm_fail(error, LPM_E_USAGE, "--links %d: from 1 to %d", words->links,
+                        LPM_LINKS_MOST);
     if (words->bandwidth < 0)
         return lpm_fail(error, LPM_E_USAGE, "--bandwidth: from 0");
     if (words->backlog < (gint64)LPM_BACKLOG_MIN || words->backlog > (gint64)LPM_BACKLOG_MAX)
@@ -475,6 +483,7 @@ static gboolean check(const struct words *words, struct relay_options *options, 
         .compression = words->compression ? words->compression : "auto",
         .level = words->level,
         .threads = (guint)words->threads,
+        .links = (guint)words->links,
         .bandwidth = (guint64)words->bandwidth,
         .backlog = (guint64)words->backlog,
         .link_timeout_s = (guint)words->link_timeout_s,
@@ -487,7 +496,7 @@ static gboolean check(const struct words *words, struct relay_options *options, 
 
 int relay_main(int argc, char **argv)
 {
-    struct words words = {.level = -1, .backlog = BACKLOG, .link_timeout_s = 300};
+    struct words words = {.level = -1, .links = 1, .backlog = BACKLOG, .link_timeout_s = 300};
     struct relay_options options = {0};
     g_autoptr(GError) error = NULL;
 

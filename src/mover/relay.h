@@ -27,7 +27,7 @@ struct relay_options {
     char *host, *port; /* source: of the target's relay; target: where to listen, host "" is any */
     const char *compression;
     int level;
-    guint threads;
+    guint threads, links;
     guint64 bandwidth, backlog;
     guint link_timeout_s; /* how long a pre-copy outlives its link, and the target is looked for */
     const char *user;     /* whom the mover becomes when root runs this */

@@ -153,6 +153,8 @@ static pid_t launch(struct pair *pair, struct mover_end *end, int listening)
 
 guint pair_threads;
 guint64 pair_bandwidth;
+guint pair_links;
+gboolean pair_grow;
 
 /* What the movers of a pair are started with. */
 struct pair_options {
@@ -174,6 +176,8 @@ static void end_start(struct pair *pair, struct mover_end *end, const struct pai
                            .gate_run = options->gate_run,
                            .threads = pair_threads,
                            .bandwidth = pair_bandwidth,
+                           .links = pair_links,
+                           .grow = pair_grow,
                            .migration = "test",
                            .partition = "partition"};
     lpm_autofd listening = -1;

@@ -52,9 +52,12 @@ struct pair *pair_new_keys(guint64 backlog, const char *compression, int level, 
 /* The same as pair_new(0, "zstd", 1) with a target's mover that changes Finish by the outcome and,
  * with `gate`, keeps the word to run back. */
 struct pair *pair_new_postcopy(gboolean gate);
-/* Threads of the movers that are started next, and bytes/s on the wire; 0: not said. */
+/* Threads of the movers that are started next, bytes/s on the wire, links at a time, and whether
+ * the source begins with one; 0: not said. */
 extern guint pair_threads;
 extern guint64 pair_bandwidth;
+extern guint pair_links;
+extern gboolean pair_grow;
 /* Tells a mover what is to be otherwise. */
 void pair_set(struct pair *pair, enum lpm_side side, const struct lpm_mover_set *set);
 /* Lets both quit and asserts that they end with 0 within 10 s. */
