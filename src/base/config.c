@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define LINKS_MOST 8 /* the movers' bound (transport/mover-control.h) */
+
 enum kind { STRING, UINT, INT, BYTES };
 
 /* The keys. `text` is the default as it would be written in the file. */
@@ -41,6 +43,7 @@ static const struct key {
     {"mover", "compression", STRING, AT(compression), "auto", 0, 0},
     {"mover", "compression_level", INT, AT(compression_level), "-1", -7, 19},
     {"mover", "threads", UINT, AT(threads), "0", 0, 32},
+    {"mover", "links", STRING, AT(links), "auto", 0, 0},
     {"mover", "nice", UINT, AT(nice), "5", 0, 19},
     {"mover", "cpus", STRING, AT(cpus), "", 0, 0},
     {"mover", "direct_placement", STRING, AT(direct_placement), "on", 0, 0},
@@ -177,6 +180,18 @@ static gboolean check_switch(const char *group, const char *name, const char *te
     return TRUE;
 }
 
+guint lpm_config_links(const LpmConfig *config, gboolean *grow)
+{
+    gboolean automatic = strcmp(config->links, "auto") == 0;
+    int digit = g_ascii_digit_value(*config->links);
+
+    if (grow)
+        *grow = automatic;
+    if (automatic)
+        return LINKS_MOST;
+    return digit > 0 && digit <= LINKS_MOST && !config->links[1] ? (guint)digit : 0;
+}
+
 /* Values that the table's ranges cannot express. */
 static gboolean check_values(LpmConfig *config, GError **error)
 {
@@ -198,6 +213,9 @@ static gboolean check_values(LpmConfig *config, GError **error)
     if (*config->cpus && !lpm_cpu_list_parse(config->cpus, &cpus))
         return lpm_fail(error, LPM_E_CONFIG,
                         "[mover] cpus = '%s' is no list of processors such as 0-3,8", config->cpus);
+    if (!lpm_config_links(config, NULL))
+        return lpm_fail(error, LPM_E_CONFIG, "[mover] links = '%s' is not auto or 1 to %d",
+                        config->links, LINKS_MOST);
     return check_switch("retain", "retain", config->retain, error) &&
            check_switch("mover", "direct_placement", config->direct_placement, error);
 }

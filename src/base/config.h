@@ -34,6 +34,7 @@ typedef struct lpm_config {
     char *compression;      /* auto | zstd | lz4 | none */
     gint compression_level; /* of zstd, -7..19 */
     guint threads;          /* of a mover that compress or decompress; 0: one per processor */
+    char *links;            /* connections of a migration at a time: auto | 1..8 */
     guint nice;             /* of the mover's processes, 0..19 */
     char *cpus;             /* processors that movers may use, "0-3,8"; "": all */
     char *direct_placement; /* on | off: pages go into a target's shared memory without QEMU */
@@ -60,6 +61,8 @@ typedef struct lpm_config {
  * (LPM_E_CONFIG). Free with lpm_config_free. */
 LpmConfig *lpm_config_load(const char *path, GError **error);
 void lpm_config_free(LpmConfig *config);
+/* The most links that [mover] links allows, and whether a mover chooses (`grow` may be NULL). */
+guint lpm_config_links(const LpmConfig *config, gboolean *grow);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(LpmConfig, lpm_config_free)
 
 #define LPM_CONFIG_DEFAULT_PATH "/etc/lpm/lpmd.conf"

@@ -132,8 +132,10 @@ typedef struct lpm_migration {
     gboolean mover_gone;
     GError *mover_error; /* what the mover failed of */
     gboolean run_passed; /* source: QEMU has sent the word to run of post-copy */
+    guint links;         /* most at a time, agreed by both hosts; 0: one */
     gboolean link_up;
-    gboolean link_wanted;   /* source: the mover asks for a link */
+    guint links_came;       /* times that the mover told of one */
+    gboolean link_wanted;   /* source: the mover asks for a link, the first or one more */
     gint64 link_down_since; /* monotonic us; 0: up or never was */
     gboolean rpc_lost;      /* source: libvirt's own end of the RPC closed */
     /* The last event of QEMU's processors. Their order counts: the stamps are of a wall clock,
@@ -334,8 +336,8 @@ void lpm_target_look(LpmMigration *migration);
 /* Events of the mover of either side, and its handle (mover-events.c). `mover` is taken over. */
 void lpm_migration_set_mover(LpmMigration *migration, struct lpm_mover *mover);
 /* Starts the mover of this side, sets it, and gives it session and key; `start` says how the side
- * wants it (backlog_bytes, finish_by_outcome, gate_run), the rest is filled in from the migration
- * and the configuration. MOVER_FAILED. */
+ * wants it (backlog_bytes, finish_by_outcome, gate_run, hold_ends), the rest is filled in from the
+ * migration and the configuration. MOVER_FAILED. */
 gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start, GError **error);
 /* Source: QEMU and libvirt may see what has ended. Closes what was lent, and lets the ends pass
  * that the mover held back. May be repeated. */

@@ -96,6 +96,8 @@ gboolean lpm_migration_start_mover(LpmMigration *migration, LpmMoverStart *start
     start->compression_level = config->compression_level;
     start->threads = config->threads;
     start->bandwidth = migration->bandwidth;
+    start->links = migration->links;
+    lpm_config_links(config, &start->grow);
     start->migration = migration->id;
     start->partition = migration->partition;
     memcpy(start->session, migration->session, sizeof(start->session));
@@ -154,6 +156,7 @@ static void on_link(LpmMigration *migration, const LpmMoverEvent *event)
     migration->link_up = event->link_up;
     if (event->link_up) {
         migration->link_wanted = FALSE;
+        migration->links_came++;
         migration->link_down_since = 0;
     } else if (changed) {
         migration->link_down_since = lpm_monotonic_us();

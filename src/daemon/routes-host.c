@@ -26,10 +26,11 @@ static json_t *get_host(struct lpm_request *request, GError **error)
 
     if (active < 0)
         return NULL;
-    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:o, s:I, s:i}", "name", config->name,
+    return json_pack("{s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:o, s:I, s:i}", "name", config->name,
                      "version", LPM_VERSION, "protocol", LPM_API_PROTOCOL, "fingerprint",
                      daemon->identity->fingerprint, "control_port", (int)config->control_port,
-                     "data_port", (int)config->data_port, "hypervisor", describe_hypervisor(daemon),
+                     "data_port", (int)config->data_port, "links",
+                     (int)lpm_config_links(config, NULL), "hypervisor", describe_hypervisor(daemon),
                      "uptime_ms", (json_int_t)((lpm_monotonic_us() - daemon->started_us) / 1000),
                      "migrations_active", active);
 }

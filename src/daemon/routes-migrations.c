@@ -408,7 +408,7 @@ static json_t *peer_show(struct lpm_request *request, GError **error)
 
 #define PEER_PREPARE_BODY                                                                          \
     "id:s partition:s uuid:s memory_bytes:i vcpus:i? hugepages:b? persistent:b autostart:b "       \
-    "post_copy:b session:s psk:s data_socket:s backlog_bytes:i"
+    "post_copy:b session:s psk:s data_socket:s backlog_bytes:i links:i?"
 
 const struct lpm_route *lpm_migrations_routes(void)
 {
@@ -439,7 +439,7 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"POST", "/v1/peer/migrations/{id}/abort", LPM_SCOPE_PEER, "cause:s?", NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/finish", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/resume", LPM_SCOPE_PEER,
-         "session:s psk:s backlog_bytes:i", NULL, peer_word},
+         "session:s psk:s backlog_bytes:i links:i?", NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/switching", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/abandon", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_word},

@@ -134,6 +134,8 @@ static gboolean tell_resume(LpmMigration *migration, GError **error)
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     json_t *body = json_pack("{s:s, s:s, s:I}", "session", session, "psk", psk, "backlog_bytes",
                              (json_int_t)migration->daemon->config->backlog_bytes);
+    if (migration->links > 1)
+        json_object_set_new(body, "links", json_integer(migration->links));
     json_t *answer = lpm_handover_say(migration, "resume", body, error);
 
     explicit_bzero(psk, strlen(psk));

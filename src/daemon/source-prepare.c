@@ -12,7 +12,8 @@
 
 #define DIAL_TIMEOUT_S 5
 #define DIAL_PAUSE_US 500000
-#define LINK_LIMIT_US (20 * G_USEC_PER_SEC) /* for the first link; later ones: link_timeout_s */
+#define DIAL_MORE_PAUSE_US (5 * G_USEC_PER_SEC) /* while there is a link: one more is no hurry */
+#define LINK_LIMIT_US (20 * G_USEC_PER_SEC)     /* for the first link; later ones: link_timeout_s */
 
 /* ---- validating ---- */
 
@@ -54,6 +55,10 @@ gboolean lpm_source_validate(LpmMigration *migration, GError **error)
     if (!host)
         return FALSE;
     json_int_t protocol = json_integer_value(json_object_get(host, "protocol"));
+    /* An older host does not say it, and would not take it. */
+    json_int_t links = json_integer_value(json_object_get(host, "links"));
+    migration->links =
+        (guint)CLAMP(links, 1, (json_int_t)lpm_config_links(migration->daemon->config, NULL));
     json_decref(host);
     if (protocol != LPM_API_PROTOCOL)
         return lpm_fail(error, LPM_E_PEER_ANSWER,
@@ -124,6 +129,8 @@ static gboolean prepare_target(LpmMigration *migration, GError **error)
                              "post_copy", migration->post_copy != LPM_POST_COPY_NEVER, "session",
                              session, "psk", psk, "data_socket", data, "backlog_bytes",
                              (json_int_t)migration->daemon->config->backlog_bytes);
+    if (migration->links > 1)
+        json_object_set_new(body, "links", json_integer(migration->links));
     json_t *answer =
         lpm_peer_call(migration->daemon->peers, migration->peer, "POST", "/v1/peer/migrations",
                       body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);
@@ -217,6 +224,23 @@ static gboolean pair_is_over(LpmMigration *migration, const struct pair *pair)
            lpm_migrations_closing(migration->daemon->migrations);
 }
 
+/* Waits for the mover's word on the connection that was dialled, before another attempt. TRUE: it
+ * has no link, and did not get one. */
+static gboolean dialled_in_vain(LpmMigration *migration, const struct pair *pair, guint came,
+                                gint64 begun_us)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+    gboolean more = migration->link_up;
+    gint64 until = begun_us + (more ? DIAL_MORE_PAUSE_US : DIAL_PAUSE_US);
+
+    while (migration->link_wanted && migration->links_came == came && migration->link_up == more &&
+           !pair_is_over(migration, pair) &&
+           g_cond_wait_until(&migration->changed, &migration->lock, until))
+        continue;
+    return migration->link_wanted && migration->links_came == came && !migration->link_up &&
+           migration->mover == pair->mover;
+}
+
 /* Serves the mover's wish for a link for as long as the migration lasts: an outage of any length
  * is a pause. Thread of its own; the copying loop decides when an outage has lasted too long. */
 void lpm_source_keep_linked(LpmMigration *migration)
@@ -229,7 +253,7 @@ void lpm_source_keep_linked(LpmMigration *migration)
     g_mutex_unlock(&migration->lock);
     for (;;) {
         g_autoptr(GError) error = NULL;
-        gint64 until = g_get_monotonic_time() + DIAL_PAUSE_US;
+        gint64 begun_us;
 
         g_mutex_lock(&migration->lock);
         while (!migration->link_wanted && !pair_is_over(migration, &pair)) {
@@ -237,19 +261,14 @@ void lpm_source_keep_linked(LpmMigration *migration)
                               g_get_monotonic_time() + DIAL_PAUSE_US);
         }
         gboolean over = pair_is_over(migration, &pair);
+        guint came = migration->links_came;
         g_mutex_unlock(&migration->lock);
         if (over)
             return;
+        begun_us = g_get_monotonic_time();
         if (!dial(migration, &pair, &error))
             lpm_migration_log(migration, LPM_LOG_WARNING, "link", "%s", error->message);
-        /* Wait for the mover's word on it before another attempt. */
-        g_mutex_lock(&migration->lock);
-        while (migration->link_wanted && !pair_is_over(migration, &pair) &&
-               g_cond_wait_until(&migration->changed, &migration->lock, until))
-            continue;
-        gboolean in_vain = migration->link_wanted && migration->mover == pair.mover;
-        g_mutex_unlock(&migration->lock);
-        if (in_vain)
+        if (dialled_in_vain(migration, &pair, came, begun_us))
             ask_target(migration, &pair);
     }
 }

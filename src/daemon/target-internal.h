@@ -14,6 +14,8 @@
  * `whole`: the stream begins with this mover, and does not go on with a post-copy. */
 gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboolean whole,
                                 GError **error);
+/* How many links at a time the source's request asks for, within what this host takes. */
+guint lpm_target_links(const struct lpm_daemon *daemon, const json_t *body);
 /* Connections of the source's mover are let in. */
 void lpm_target_open_door(LpmMigration *migration);
 /* Everything of this migration but the partition itself goes. */

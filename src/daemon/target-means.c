@@ -38,6 +38,13 @@ void lpm_target_open_door(LpmMigration *migration)
                            lpm_migration_ref(migration), release_migration);
 }
 
+guint lpm_target_links(const struct lpm_daemon *daemon, const json_t *body)
+{
+    json_int_t asked = json_integer_value(json_object_get(body, "links"));
+
+    return (guint)CLAMP(asked, 1, (json_int_t)lpm_config_links(daemon->config, NULL));
+}
+
 gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboolean whole,
                                 GError **error)
 {

@@ -106,6 +106,7 @@ static gboolean take_session(LpmMigration *migration, const json_t *body, GError
                         "session or psk is not of the form that lpmd sends");
     lpm_data_port_unregister(migration->daemon->data_port, migration->session);
     lpm_migration_retire_mover(migration);
+    migration->links = lpm_target_links(migration->daemon, body);
     memcpy(migration->session, session, sizeof(session));
     memcpy(migration->psk, psk, sizeof(psk));
     explicit_bzero(psk, sizeof(psk));

@@ -95,6 +95,9 @@ static void test_defaults(void **state)
     assert_int_equal(config->data_port, 16521);
     assert_int_equal(config->compression_level, -1);
     assert_int_equal(config->backlog_bytes, 4194304);
+    gboolean grow = FALSE;
+    assert_int_equal(lpm_config_links(config, &grow), 8);
+    assert_true(grow);
     assert_int_equal(config->max_suspend_ms, 300);
 }
 
@@ -103,7 +106,7 @@ static void test_values_are_read(void **state)
     g_autoptr(LpmConfig) config =
         load(*state,
              "# a comment\n[host]\nname=h1\n[network]\ncontrol_port=17000\n[mover]\n"
-             "compression=none\ncompression_level=-7\nbacklog_bytes=1073741824\n",
+             "compression=none\ncompression_level=-7\nbacklog_bytes=1073741824\nlinks=3\n",
              NULL);
 
     assert_non_null(config);
@@ -112,6 +115,7 @@ static void test_values_are_read(void **state)
     assert_string_equal(config->compression, "none");
     assert_int_equal(config->compression_level, -7);
     assert_int_equal(config->backlog_bytes, 1073741824);
+    assert_int_equal(lpm_config_links(config, NULL), 3);
 }
 
 static void test_conf_d_overrides_in_order(void **state)
@@ -141,6 +145,10 @@ static void test_errors_name_the_place(void **state)
     assert_refused(fixture, "[network]\ndata_port=\n", "data_port", "''");
     assert_refused(fixture, "[mover]\nbacklog_bytes=99999999999999999999999\n", "backlog_bytes",
                    "9999");
+    assert_refused(fixture, "[mover]\nlinks=0\n", "links", "'0'");
+    assert_refused(fixture, "[mover]\nlinks=9\n", "links", "1 to 8");
+    assert_refused(fixture, "[mover]\nlinks=12\n", "links", "1 to 8");
+    assert_refused(fixture, "[mover]\nlinks=\n", "links", "1 to 8");
     assert_refused(fixture, "[mover]\ncompression=gzip\n", "gzip", "zstd");
     assert_refused(fixture, "[mover]\ncompression_level=20\n", "20", "19");
     assert_refused(fixture, "[migration]\nmax_migrations=-1\n", "-1", "max_migrations");
