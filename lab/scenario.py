@@ -175,6 +175,17 @@ class Scenario:
         proc.run(self.enter(where, "ss", "--kill", "--tcp", "state", "established",
                             f"( sport = :{port} )"))
 
+    def callers(self, where, port):
+        """The other ends' ports of the TCP connections to a port of a host."""
+        lines = proc.run(self.enter(where, "ss", "--tcp", "--numeric", "--no-header", "state",
+                                    "established", f"( sport = :{port} )"))
+        return [int(line.split()[3].rsplit(":", 1)[1]) for line in lines.splitlines()]
+
+    def kill_connection(self, where, port, caller):
+        """Ends one of them, as a reset would."""
+        proc.run(self.enter(where, "ss", "--kill", "--tcp", "state", "established",
+                            f"( sport = :{port} and dport = :{caller} )"))
+
     def wire_bytes(self, where):
         """What left a host on its uplink, in bytes."""
         return net.counters(self.state["hosts"][where]["holder"]["pid"])["tx_bytes"]

@@ -26,6 +26,7 @@ class Knob:
 TABLE = (
     Knob("compression", "mover", ("auto", "none", "zstd", "lz4")),
     Knob("threads", "mover", ("1", "2")),
+    Knob("links", "mover", ("auto", "1", "3")),
     Knob("retain", "retain", ("off", "on")),
     Knob("bandwidth", None, (None, None, "24M")),  # about a fifth of the trials' link
 )
