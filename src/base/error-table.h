@@ -157,6 +157,10 @@ LPM_E(6020, CPU_INCOMPATIBLE, ERROR, 409, "The target's processor lacks what the
       "HSCLA224")
 LPM_E(6021, CPU_DIFFERS, WARNING, 409, "The processors of the hosts are not alike",
       "Read the cause; a partition with the host's own processor may find it changed", "HSCLA224")
+LPM_E(6023, WAY_BACK, WARNING, 409, "The partition could not come back from the target",
+      "Give it a processor model that both hosts have before its next start, or keep it on hosts "
+      "that are alike",
+      "HSCLA224")
 LPM_E(6022, MACHINE_UNKNOWN, ERROR, 409, "The target's hypervisor cannot be this kind of machine",
       "Install the hypervisor and its version there, or give the partition a machine type that "
       "both know",
@@ -231,6 +235,11 @@ LPM_E(6115, TPM_MISSING, ERROR, 409, "The target cannot emulate a TPM",
 LPM_E(6116, DEVICE_CUT, WARNING, 409,
       "A device that a client lends to the partition is cut off by the move",
       "Expect to connect it anew, or detach it before", "")
+LPM_E(
+    6117, FAST_PATH, WARNING, 409, "The fast path of a team may be missing on the target",
+    "Give the target a device at that address, or one of a libvirt network of devices; the standby "
+    "carries the traffic until then",
+    "")
 LPM_E(6120, SUSPENSION_TOO_LONG, ERROR, 409,
       "The partition would be suspended for longer than was asked for",
       "Allow more with --max-suspend, or --post-copy auto, where only the switch suspends; 'lpm "

@@ -22,6 +22,11 @@ static const char *last_message(void)
     return last && last->message ? last->message : "unknown cause";
 }
 
+gboolean lpm_is_power(const char *arch)
+{
+    return arch && g_str_has_prefix(arch, "ppc64");
+}
+
 /* ---- definitions ---- */
 
 static json_t *macs_of(virDomainPtr domain, char **nvram)
@@ -63,6 +68,39 @@ json_t *lpm_host_definitions(struct lpm_host *host, GError **error)
 
 /* ---- what QEMU can be ---- */
 
+/* What this host makes of mode host-model, as a processor of its own; "" if it has no such. */
+static char *host_model(LpmXml *xml)
+{
+    g_autofree char *mode = lpm_xml_source(xml, "cpu/mode[@name='host-model'][@supported='yes']");
+    const char *begin = strchr(mode, '>'), *end = g_strrstr(mode, "</mode>");
+
+    if (!begin || !end || begin >= end)
+        return g_strdup("");
+    return g_strdup_printf("<cpu mode='custom' match='exact'>%.*s</cpu>", (int)(end - begin - 1),
+                           begin + 1);
+}
+
+/* The same for who compares it by hand: {model, features: [{name, policy}]}. */
+static json_t *host_model_parts(LpmXml *xml)
+{
+    static const struct lpm_xml_member members[] = {{"name", "@name", LPM_XML_TEXT},
+                                                    {"policy", "@policy", LPM_XML_TEXT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+    g_autofree char *model = lpm_xml_text(xml, NULL, "cpu/mode[@name='host-model']/model");
+
+    return json_pack("{s:s, s:o}", "model", model, "features",
+                     lpm_xml_list(xml, "cpu/mode[@name='host-model']/feature", members));
+}
+
+/* The names of processors that a partition can be given by name. */
+static json_t *custom_models(LpmXml *xml)
+{
+    static const struct lpm_xml_member members[] = {{"name", ".", LPM_XML_TEXT},
+                                                    {NULL, NULL, LPM_XML_TEXT}};
+
+    return lpm_xml_list(xml, "cpu/mode[@name='custom']/model[not(@usable='no')]", members);
+}
+
 json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error)
 {
     lpm_auto_connect connection = lpm_host_connect(host, error);
@@ -88,9 +126,14 @@ json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **
     free(capabilities);
     gboolean tpm =
         lpm_xml_has(xml, NULL, "devices/tpm/enum[@name='backendModel']/value[.='emulator']");
-    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:b}", "known", TRUE, "emulator", emulator,
-                     "vcpus_max", (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml",
-                     cpu, "microcode", microcode, "tpm_emulator", tpm);
+    g_autofree char *as_model = host_model(xml);
+    g_autofree char *own = host_xml ? lpm_xml_text(host_xml, NULL, "host/cpu/model") : g_strdup("");
+    return json_pack(
+        "{s:b, s:s, s:I, s:s, s:s, s:b, s:s, s:s, s:o, s:o}", "known", TRUE, "emulator", emulator,
+        "vcpus_max", (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml", cpu,
+        "microcode", microcode, "tpm_emulator", tpm, "host_model_xml", as_model, "cpu_model", own,
+        "cpu_models", lpm_is_power(member(model, "arch")) ? custom_models(xml) : json_array(),
+        "host_model", host_model_parts(xml));
 }
 
 json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const char *cpu_xml,

@@ -13,15 +13,16 @@
 
 /* Everything of a partition that a check looks at:
  * {name, uuid, id or null, state, persistent, memory_bytes, vcpus, arch, machine, hypervisor,
- *  emulator, cpu_mode, nvram, nvram_template, cpu_xml, os_files: [{role, path}], hugepages:
+ *  emulator, cpu_mode, cpu_model, next_cpu_mode (of its definition), nvram, nvram_template,
+ * cpu_xml, os_files: [{role, path}], hugepages:
  * [{size, nodeset}], pins: [{kind, number, cpus}], cells: [{id, bytes, mode, nodeset}],
  * memory_binding: {mode, nodeset}, disks: [{target, bus, type, device, format, cache, readonly,
  * shareable, path, pool, volume, protocol, name, address, port, socket, hosts:
  * [{name, port}], initiator, auth, user, secret_uuid, secret_usage, query, cookies, verify,
  * config, snapshot, reservations, backing:
  * [{path}]}], adapters: [{mac, type, model, bridge, network, portgroup, device, mode, path,
- * tap, mtu, vlans: [...], port, team}], hostdevs, filesystems, shmems, graphics, consoles,
- * channels, tpms, smartcards, redirdevs:
+ * tap, mtu, vlans: [...], port, team, partner, alias, address (of a passed-through PCI device)}],
+ * hostdevs, filesystems, shmems, graphics, consoles, channels, tpms, smartcards, redirdevs:
  *           [{type, mode, name, driver, backend, path, listen, target, state, team, log, ...}],
  *  io_error, job, block_jobs: [disk], snapshots, checkpoints}
  * Members that its description does not have are absent. PARTITION_NOT_FOUND when `name` is neither
@@ -33,8 +34,13 @@ json_t *lpm_host_definitions(struct lpm_host *host, GError **error);
 
 /* What this host's QEMU can be: of a partition's {arch, machine, hypervisor, emulator} in `model`.
  * {emulator, known (machine type and kind of virtualisation), cause, vcpus_max, cpu_xml (the host's
- *  own processor, of passthrough), tpm_emulator}. */
+ *  own processor, of passthrough), cpu_model (its name), host_model_xml (what mode host-model is
+ *  here), host_model: {model, features: [{name, policy}]} (the same), cpu_models: [{name}] (which
+ * can be had by name; of Power only), microcode, tpm_emulator}. */
 json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error);
+
+/* ppc64, ppc64le. */
+gboolean lpm_is_power(const char *arch);
 
 /* Compares a processor's description with what this host can give, as libvirt and QEMU see it:
  * {result: "identical", "superset", "incompatible" or "unknown", cause}. */

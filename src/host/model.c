@@ -3,6 +3,7 @@
 /* A partition's description, reduced to what checks look at. */
 #include "host/host-internal.h"
 #include "host/inspect.h"
+#include "host/pci.h"
 #include "host/xml.h"
 
 #include "base/error.h"
@@ -17,6 +18,7 @@ static const struct lpm_xml_member root_members[] = {
     {"hypervisor", "@type", LPM_XML_TEXT},
     {"emulator", "devices/emulator", LPM_XML_TEXT},
     {"cpu_mode", "cpu/@mode", LPM_XML_TEXT},
+    {"cpu_model", "cpu/model", LPM_XML_TEXT},
     {"nvram", "os/nvram", LPM_XML_TEXT},
     {"nvram_template", "os/nvram/@template", LPM_XML_TEXT},
     {"memory_kib", "memory", LPM_XML_INT},
@@ -61,7 +63,8 @@ static const struct lpm_xml_member adapter_members[] = {
     {"mode", "source/@mode", LPM_XML_TEXT},       {"path", "source/@path", LPM_XML_TEXT},
     {"tap", "target/@dev", LPM_XML_TEXT},         {"mtu", "mtu/@size", LPM_XML_INT},
     {"port", "virtualport/@type", LPM_XML_TEXT},  {"portgroup", "source/@portgroup", LPM_XML_TEXT},
-    {"team", "teaming/@type", LPM_XML_TEXT},      {NULL, NULL, LPM_XML_TEXT},
+    {"team", "teaming/@type", LPM_XML_TEXT},      {"partner", "teaming/@persistent", LPM_XML_TEXT},
+    {"alias", "alias/@name", LPM_XML_TEXT},       {NULL, NULL, LPM_XML_TEXT},
 };
 
 /* Devices that only some partitions have; each list has the same few members. */
@@ -81,6 +84,7 @@ static const struct lpm_xml_member device_members[] = {
     {"target", "target/@name", LPM_XML_TEXT},
     {"state", "target/@state", LPM_XML_TEXT},
     {"team", "teaming/@type", LPM_XML_TEXT},
+    {"partner", "teaming/@persistent", LPM_XML_TEXT},
     {"log", "log/@file", LPM_XML_TEXT},
     {NULL, NULL, LPM_XML_TEXT},
 };
@@ -170,6 +174,29 @@ static void add_backing(LpmXml *xml, json_t *disks)
         g_autofree char *path =
             g_strdup_printf("devices/disk[%zu]//backingStore/source[@file]", i + 1);
         json_object_set_new(disk, "backing", lpm_xml_list(xml, path, backing_members));
+    }
+}
+
+/* Where a passed-through device is on this host, of those that a list has one: "0000:65:00.1". */
+static void add_places(LpmXml *xml, json_t *devices, const char *element)
+{
+    static const char *const parts[] = {"domain", "bus", "slot", "function"};
+    json_t *device;
+    size_t i;
+
+    json_array_foreach (devices, i, device) {
+        gint64 numbers[G_N_ELEMENTS(parts)];
+
+        for (gsize k = 0; k < G_N_ELEMENTS(parts); k++) {
+            g_autofree char *path =
+                g_strdup_printf("devices/%s[%zu]/source/address/@%s", element, i + 1, parts[k]);
+            numbers[k] = lpm_xml_int(xml, NULL, path, k == 0 ? 0 : -1);
+        }
+        if (numbers[1] < 0 || numbers[2] < 0 || numbers[3] < 0)
+            continue;
+        g_autofree char *address = lpm_pci_address((guint)numbers[0], (guint)numbers[1],
+                                                   (guint)numbers[2], (guint)numbers[3]);
+        json_object_set_new(device, "address", json_string(address));
     }
 }
 
@@ -296,9 +323,11 @@ static void add_description(LpmXml *xml, json_t *model)
     add_hosts(xml, json_object_get(model, "disks"));
     json_object_set_new(model, "adapters", lpm_xml_list(xml, "devices/interface", adapter_members));
     add_vlans(xml, json_object_get(model, "adapters"));
+    add_places(xml, json_object_get(model, "adapters"), "interface");
     for (gsize i = 0; i < G_N_ELEMENTS(device_lists); i++)
         json_object_set_new(model, device_lists[i].member,
                             lpm_xml_list(xml, device_lists[i].path, device_members));
+    add_places(xml, json_object_get(model, "hostdevs"), "hostdev");
 }
 
 static const char *state_word(int state)
@@ -360,6 +389,21 @@ static void add_block_jobs(virDomainPtr domain, json_t *model)
     json_object_set_new(model, "block_jobs", jobs);
 }
 
+/* What the definition says of the processor, which counts when the partition is started anew; "" of
+ * one that has none. A new string. */
+static char *next_cpu_mode(virDomainPtr domain, LpmXml *now)
+{
+    if (virDomainIsPersistent(domain) != 1)
+        return g_strdup("");
+    if (virDomainIsActive(domain) != 1)
+        return lpm_xml_text(now, NULL, "cpu/@mode");
+    char *text = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE);
+    g_autoptr(LpmXml) next = text ? lpm_xml_parse(text, NULL) : NULL;
+
+    free(text);
+    return next ? lpm_xml_text(next, NULL, "cpu/@mode") : g_strdup("");
+}
+
 static json_t *describe(virDomainPtr domain, GError **error)
 {
     char uuid[VIR_UUID_STRING_BUFLEN] = "";
@@ -375,10 +419,11 @@ static json_t *describe(virDomainPtr domain, GError **error)
     if (!xml)
         return NULL;
     virDomainGetUUIDString(domain, uuid);
+    g_autofree char *next = next_cpu_mode(domain, xml);
     json_t *model =
-        json_pack("{s:s, s:s, s:o, s:b}", "name", virDomainGetName(domain), "uuid", uuid, "id",
+        json_pack("{s:s, s:s, s:o, s:b, s:s}", "name", virDomainGetName(domain), "uuid", uuid, "id",
                   id == (unsigned int)-1 ? json_null() : json_integer((json_int_t)id), "persistent",
-                  virDomainIsPersistent(domain) == 1);
+                  virDomainIsPersistent(domain) == 1, "next_cpu_mode", next);
     add_description(xml, model);
     add_state(domain, model);
     if (id != (unsigned int)-1)

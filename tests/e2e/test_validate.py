@@ -9,11 +9,12 @@ import contextlib
 import json
 import os
 import re
+import subprocess
 
 import pytest
 
-from lab import host, lpmd, net, proc
-from support import SLOW, assert_clean, await_copying, await_end, begin, home, nothing_changes
+from lab import guest, host, lpmd, net, proc
+from support import SLOW, assert_clean, await_copying, await_end, begin, clients, home, nothing_changes
 from validating import (ANOTHER_MAC, ANOTHER_UUID, LIMIT_MS, TWO_DISKS, attached_file, cause,
                         codes, configured, defined, definition, device, on_battery, private, validate,
                         verdict)
@@ -106,6 +107,16 @@ OFF = [
     ("hostdev", [("</devices>", "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
                   "<address domain='0x0' bus='0x6' slot='0x2' function='0x0'/></source></hostdev>"
                   "</devices>")], "LPM-6040"),
+    ("fast-path", [(r"(<interface type='bridge'>.*?)</interface>", r"\1<teaming type='persistent'/>"
+                    "<alias name='ua-standby'/></interface>"),
+                   ("</devices>", "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
+                    "<address domain='0x0' bus='0xfe' slot='0x2' function='0x0'/></source>"
+                    "<teaming type='transient' persistent='ua-standby'/></hostdev></devices>")],
+     "LPM-6117"),
+    ("no-standby", [("</devices>", "<hostdev mode='subsystem' type='pci' managed='yes'><source>"
+                     "<address domain='0x0' bus='0xfe' slot='0x2' function='0x0'/></source>"
+                     "<teaming type='transient' persistent='ua-standby'/></hostdev></devices>")],
+     ["LPM-6040", "LPM-6117"]),
     ("folder", [("</devices>", "<filesystem type='mount' accessmode='passthrough'>"
                  "<source dir='/srv'/><target dir='srv'/></filesystem></devices>")], "LPM-6040"),
     ("pinned", [("<vcpu placement='static'>", "<vcpu placement='static' cpuset='900-901'>")],
@@ -188,6 +199,56 @@ def test_silent_agent(lab):
         assert [e for e in entries if e["event"] == "validate" and "LPM-6100" in e["text"]]
     finally:
         lab.remove_guest("agent")
+
+
+NAMESPACE = "xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
+
+
+def team(lab, name):
+    """A definition of it with a team: the standby is its adapter, the fast path an emulated card that
+    QEMU treats as it does a virtual function (this machine has none)."""
+    mac = lab.state["guests"][name]["nics"][0]["mac"]
+    words = ["-device", "pcie-root-port,id=fast-port,bus=pcie.0,chassis=99,addr=0x1d",
+             "-netdev", "user,id=fast-net", "-device", f"e1000e,id=fast,netdev=fast-net,"
+             f"bus=fast-port,mac={mac},failover_pair_id=ua-standby"]
+    line = "".join(f"<qemu:arg value='{w}'/>" for w in words)
+    return definition(lab, name, ("<domain type='qemu'>", f"<domain type='qemu' {NAMESPACE}>"),
+                      (r"(<interface type='bridge'>.*?)</interface>",
+                       r"\1<teaming type='persistent'/><alias name='ua-standby'/></interface>"),
+                      ("</domain>", f"<qemu:commandline>{line}</qemu:commandline></domain>"))
+
+
+def has_card(lab, where, name):
+    devices = lab.virsh(where, "qemu-monitor-command", name, "--hmp", "info pci")
+    return "8086:10d3" in devices
+
+
+def test_team_is_moved(lab):
+    """The fast path is unplugged for the move and plugged on the target; the standby carries the
+    clients' traffic."""
+    lab.add_guest("team", mem=128, machine="q35", append="ledger.mem=16M ledger.dirty=0",
+                  no_start=True)
+    watch = None
+    try:
+        lab.virsh("alpha", "define", team(lab, "team"))
+        lab.virsh("alpha", "start", "team")
+        guest.wait_booted(lab.state["guests"]["team"])
+        # Plugged when the guest's driver has said that it knows of teams.
+        proc.wait_until("the fast path", lambda: has_card(lab, "alpha", "team"), 20)
+        watch = subprocess.Popen(
+            ["virsh", "-c", host.libvirt_uri(lab.state, "alpha"), "qemu-monitor-event", "team",
+             "--event", "UNPLUG_PRIMARY", "--timeout", "60"], stdout=subprocess.PIPE, text=True)
+        with clients(lab, "team"):
+            code, document = lab.lpm("alpha", "migrate", "team", "--to", "beta")
+            assert (code, document["state"]) == (0, "done"), document
+        assert "UNPLUG_PRIMARY" in watch.communicate(timeout=90)[0]
+        assert home(lab, "team") == "beta"
+        proc.wait_until("the fast path", lambda: has_card(lab, "beta", "team"), 20)
+    finally:
+        if watch and watch.poll() is None:
+            watch.kill()
+            watch.wait()
+        lab.remove_guest("team")
 
 
 def test_paused(lab, tiny):

@@ -7,6 +7,7 @@
  */
 #include "base/fdio.h"
 #include "daemon/validate/checks.h"
+#include "host/pci.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -15,20 +16,46 @@
 
 /* ---- bound devices: the description tells ---- */
 
+static gboolean is_fast_path(const json_t *device)
+{
+    return strcmp(lpm_fact(device, "team"), "transient") == 0;
+}
+
+/* QEMU unplugs a fast path as its standby bids it: one without goes nowhere. */
+static void judge_standby(struct lpm_judgement *judgement, const json_t *device)
+{
+    const char *partner = lpm_fact(device, "partner");
+    const json_t *adapter;
+    size_t i;
+
+    json_array_foreach (json_object_get(judgement->model, "adapters"), i, adapter) {
+        if (strcmp(lpm_fact(adapter, "alias"), partner) == 0 &&
+            strcmp(lpm_fact(adapter, "team"), "persistent") == 0)
+            return;
+    }
+    lpm_find(judgement, LPM_E_DEVICE_BOUND,
+             "the standby '%s' of a passed-through device (%s) is no virtual adapter of it",
+             partner, lpm_fact(device, "address"));
+}
+
 static void judge_hostdevs(struct lpm_judgement *judgement)
 {
     const json_t *device;
     size_t i;
 
     json_array_foreach (json_object_get(judgement->model, "hostdevs"), i, device) {
-        if (strcmp(lpm_fact(device, "team"), "transient") != 0)
+        if (is_fast_path(device))
+            judge_standby(judgement, device);
+        else
             lpm_find(judgement, LPM_E_DEVICE_BOUND, "a passed-through device (%s) is attached",
                      lpm_fact(device, "type"));
     }
     json_array_foreach (json_object_get(judgement->model, "adapters"), i, device) {
         const char *type = lpm_fact(device, "type");
 
-        if (strcmp(type, "hostdev") == 0 && strcmp(lpm_fact(device, "team"), "transient") != 0)
+        if (is_fast_path(device))
+            judge_standby(judgement, device);
+        else if (strcmp(type, "hostdev") == 0)
             lpm_find(judgement, LPM_E_DEVICE_BOUND,
                      "network adapter %s is a passed-through one without a team",
                      lpm_fact(device, "mac"));
@@ -42,6 +69,47 @@ static void judge_hostdevs(struct lpm_judgement *judgement)
             lpm_find(judgement, LPM_E_DEVICE_BOUND, "disk %s is served by a program of this host",
                      lpm_fact(device, "target"));
     }
+}
+
+/* ---- fast paths ---- */
+
+/* Of both lists in their order: [{address, found, virtual_function, iommu}]. */
+json_t *lpm_gather_fast_paths(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
+{
+    static const char *const lists[] = {"hostdevs", "adapters"};
+    json_t *found = json_array();
+    const json_t *device;
+    size_t i;
+
+    for (gsize k = 0; k < G_N_ELEMENTS(lists); k++) {
+        json_array_foreach (json_object_get(validation->model, lists[k]), i, device) {
+            if (i < LPM_DEVICES_MAX && is_fast_path(device) && *lpm_fact(device, "address"))
+                json_array_append_new(found,
+                                      lpm_pci_look(LPM_PCI_DEVICES, lpm_fact(device, "address")));
+        }
+    }
+    return json_pack("{s:o}", "devices", found);
+}
+
+/* A warning, since of one that runs libvirt does not tell whether it comes from a network of
+ * devices, of which the target has others. */
+void lpm_judge_fast_paths(struct lpm_judgement *judgement)
+{
+    const json_t *devices = json_object_get(judgement->target, "devices"), *device;
+    size_t i;
+
+    json_array_foreach (devices, i, device) {
+        const char *address = lpm_fact(device, "address"), *name = judgement->target_name;
+
+        if (!lpm_fact_true(device, "found"))
+            lpm_find(judgement, LPM_E_FAST_PATH, "%s has no PCI device %s", name, address);
+        else if (!lpm_fact_true(device, "virtual_function"))
+            lpm_find(judgement, LPM_E_FAST_PATH, "%s of %s is no virtual function", address, name);
+        else if (!lpm_fact_true(device, "iommu"))
+            lpm_find(judgement, LPM_E_FAST_PATH, "%s of %s is behind no IOMMU", address, name);
+    }
+    if (!json_array_size(devices))
+        lpm_does_not_apply(judgement);
 }
 
 /* virtiofsd's state cannot be moved by the libvirt this is made for; 9p's never. */

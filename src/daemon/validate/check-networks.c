@@ -394,7 +394,7 @@ static void judge_adapter(struct lpm_judgement *judgement, struct both *both)
 
     local = *local ? local : lpm_fact(there, "local");
     if (is(both->adapter, "type", "hostdev") || is(both->adapter, "type", "vhostuser") ||
-        is(both->adapter, "type", "vdpa"))
+        is(both->adapter, "type", "vdpa") || is(both->adapter, "team", "transient"))
         return; /* check-devices.c */
     if (*local)
         lpm_find(judgement, LPM_E_NETWORK_LOCAL, "%s is on a network of one host ('%s')", mac,

@@ -6,7 +6,12 @@
  * against the target when the source cannot do it either and the partition runs nevertheless.
  *
  * A partition with the host's own processor (host-passthrough, maximum) is given whatever is there,
- * which libvirt does not compare; so the source's own processor is compared on the target.
+ * which libvirt does not compare; so the source's own processor is compared on the target. One that
+ * is defined with the host's (host-model) is fixed while it runs and is made anew when it is
+ * started anew: what the source makes of that mode is compared on the target, for the way back.
+ *
+ * On Power libvirt compares nothing; there the compatibility mode is a generation (POWER9), which a
+ * host of that or a later one can be.
  */
 #include "daemon/validate/checks.h"
 #include "host/inspect.h"
@@ -42,17 +47,39 @@ static gboolean is_passthrough(const json_t *model)
     return strcmp(mode, "host-passthrough") == 0 || strcmp(mode, "maximum") == 0;
 }
 
+/* Mode host-model, in its definition: what it will be when it is started anew. */
+static gboolean is_made_anew(const json_t *model)
+{
+    return strcmp(lpm_fact(model, "next_cpu_mode"), "host-model") == 0;
+}
+
 void lpm_processor_note_host(struct lpm_daemon *daemon, json_t *model)
 {
-    json_t *own, *cpu;
+    gboolean passthrough = is_passthrough(model) && !is_emulated(model);
 
-    if (!is_passthrough(model) || is_emulated(model))
+    if (!passthrough && !is_made_anew(model))
         return;
-    own = lpm_host_abilities(daemon->host, model, NULL);
-    cpu = json_object_get(own, "cpu_xml");
-    if (cpu)
+    json_t *own = lpm_host_abilities(daemon->host, model, NULL);
+    json_t *cpu = json_object_get(own, "cpu_xml");
+    json_t *as_model = json_object_get(own, "host_model_xml");
+    if (passthrough && cpu)
         json_object_set(model, "host_cpu_xml", cpu);
+    if (is_made_anew(model) && as_model)
+        json_object_set(model, "host_model_xml", as_model);
     json_decref(own);
+}
+
+/* What the source's host-model is to this host. */
+static void compare_host_model(struct lpm_validation *validation, json_t *facts)
+{
+    const char *cpu = lpm_fact(validation->model, "host_model_xml");
+
+    if (!*cpu || !is_made_anew(validation->model))
+        return;
+    json_t *compared = lpm_host_compare_cpu(validation->daemon->host, validation->model, cpu, NULL);
+    if (compared)
+        json_object_set(facts, "anew", json_object_get(compared, "result"));
+    json_decref(compared);
 }
 
 json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error)
@@ -63,7 +90,10 @@ json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error)
 
     if (!*cpu || (is_passthrough(model) && is_emulated(model)))
         return json_pack("{s:s}", "result", "none");
-    return lpm_host_compare_cpu(validation->daemon->host, model, cpu, error);
+    json_t *facts = lpm_host_compare_cpu(validation->daemon->host, model, cpu, error);
+    if (facts)
+        compare_host_model(validation, facts);
+    return facts;
 }
 
 static gboolean is(const json_t *facts, const char *result)
@@ -90,13 +120,117 @@ static void judge_passthrough(struct lpm_judgement *judgement)
                  judgement->source_name, judgement->target_name,
                  lpm_fact(judgement->target, "cause"));
     else if (is(judgement->target, "superset") && !is(judgement->source, "superset"))
-        lpm_find(judgement, LPM_E_CPU_DIFFERS,
-                 "the partition has %s's own processor, and %s has more than that: it could not "
-                 "come back after a restart there",
-                 judgement->source_name, judgement->target_name);
+        lpm_find(judgement, LPM_E_WAY_BACK,
+                 "the partition has its host's own processor, and %s's has more than %s's",
+                 judgement->target_name, judgement->source_name);
 }
 
-void lpm_judge_processor(struct lpm_judgement *judgement)
+static const char *policy_of(const json_t *host_model, const char *name)
+{
+    const json_t *feature;
+    size_t i;
+
+    json_array_foreach (json_object_get(host_model, "features"), i, feature) {
+        if (strcmp(lpm_fact(feature, "name"), name) == 0)
+            return lpm_fact(feature, "policy");
+    }
+    return "";
+}
+
+/* A feature that the target has and the source has not, both being described by one model: what
+ * the source switches off, or what only the target adds. NULL: none, or two models. libvirt passes
+ * over what is switched off. */
+static const char *added_feature(const json_t *here, const json_t *there)
+{
+    const json_t *feature;
+    size_t i;
+
+    if (strcmp(lpm_fact(here, "model"), lpm_fact(there, "model")) != 0)
+        return NULL;
+    json_array_foreach (json_object_get(here, "features"), i, feature) {
+        const char *name = lpm_fact(feature, "name");
+
+        if (strcmp(lpm_fact(feature, "policy"), "disable") == 0 &&
+            strcmp(policy_of(there, name), "disable") != 0)
+            return name;
+    }
+    json_array_foreach (json_object_get(there, "features"), i, feature) {
+        const char *name = lpm_fact(feature, "name");
+
+        if (strcmp(lpm_fact(feature, "policy"), "require") == 0 && !*policy_of(here, name))
+            return name;
+    }
+    return NULL;
+}
+
+static void judge_way_back(struct lpm_judgement *judgement)
+{
+    const json_t *here = json_object_get(judgement->sources, "machine");
+    const json_t *there = json_object_get(judgement->targets, "machine");
+    const char *added =
+        added_feature(json_object_get(here, "host_model"), json_object_get(there, "host_model"));
+    gboolean superset = strcmp(lpm_fact(judgement->target, "anew"), "superset") == 0 &&
+                        strcmp(lpm_fact(judgement->source, "anew"), "superset") != 0;
+
+    if (is_made_anew(judgement->model) && (superset || added))
+        lpm_find(
+            judgement, LPM_E_WAY_BACK,
+            "it is defined with the processor of its host (host-model), of which %s's has more "
+            "than %s's%s%s: started anew there it could not come back",
+            judgement->target_name, judgement->source_name, added ? ", so " : "",
+            added ? added : "");
+}
+
+/* ---- Power ---- */
+
+/* "POWER9_v2.0", "power9" -> 9; 0: no such name. */
+static gint64 generation(const char *name)
+{
+    return g_ascii_strncasecmp(name, "power", 5) == 0 ? g_ascii_strtoll(name + 5, NULL, 10) : 0;
+}
+
+/* By its name: of emulation, which has no processor of a host beneath. */
+static gboolean has_model(const json_t *machine, const char *name)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach (json_object_get(machine, "cpu_models"), i, entry) {
+        if (g_ascii_strcasecmp(lpm_fact(entry, "name"), name) == 0)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* Without a mode the partition has the host's generation, now and when it is started anew. */
+static void judge_power(struct lpm_judgement *judgement)
+{
+    const json_t *machine = json_object_get(judgement->targets, "machine");
+    const json_t *own_machine = json_object_get(judgement->sources, "machine");
+    const char *mode = lpm_fact(judgement->model, "cpu_model");
+    gint64 here = generation(lpm_fact(own_machine, "cpu_model"));
+    gint64 there = generation(lpm_fact(machine, "cpu_model"));
+    gint64 needed = *mode ? generation(mode) : here;
+
+    if (is_emulated(judgement->model)) {
+        if (*mode && lpm_fact_true(machine, "known") && !has_model(machine, mode))
+            lpm_find(judgement, LPM_E_CPU_INCOMPATIBLE, "%s cannot be a %s", judgement->target_name,
+                     mode);
+        return;
+    }
+    if (needed && there && there < needed)
+        lpm_find(judgement, LPM_E_CPU_INCOMPATIBLE,
+                 "the partition runs as POWER%" G_GINT64_FORMAT
+                 ", and %s is a POWER%" G_GINT64_FORMAT,
+                 needed, judgement->target_name, there);
+    else if (!*mode && here && there > here)
+        lpm_find(judgement, LPM_E_WAY_BACK,
+                 "it has no compatibility mode, and %s is a POWER%" G_GINT64_FORMAT
+                 ": started anew there it could not come back to a POWER%" G_GINT64_FORMAT,
+                 judgement->target_name, there, here);
+}
+
+static void judge_same_kind(struct lpm_judgement *judgement)
 {
     if (is(judgement->source, "none")) {
         lpm_does_not_apply(judgement);
@@ -117,4 +251,14 @@ void lpm_judge_processor(struct lpm_judgement *judgement)
         lpm_find(judgement, LPM_E_CPU_INCOMPATIBLE, "%s: %s", judgement->target_name,
                  lpm_fact(judgement->target, "cause"));
     }
+}
+
+void lpm_judge_processor(struct lpm_judgement *judgement)
+{
+    if (lpm_is_power(lpm_fact(judgement->model, "arch"))) {
+        judge_power(judgement);
+        return;
+    }
+    judge_same_kind(judgement);
+    judge_way_back(judgement);
 }

@@ -47,6 +47,8 @@ void lpm_judge_vcpus(struct lpm_judgement *judgement);
 json_t *lpm_gather_state(struct lpm_validation *validation, GError **error);
 void lpm_judge_state(struct lpm_judgement *judgement);
 void lpm_judge_jobs(struct lpm_judgement *judgement);
+json_t *lpm_gather_fast_paths(struct lpm_validation *validation, GError **error);
+void lpm_judge_fast_paths(struct lpm_judgement *judgement);
 void lpm_judge_devices(struct lpm_judgement *judgement);
 json_t *lpm_gather_consoles(struct lpm_validation *validation, GError **error);
 void lpm_judge_consoles(struct lpm_judgement *judgement);

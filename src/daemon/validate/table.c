@@ -26,6 +26,8 @@ const struct lpm_check lpm_checks[] = {
     {"definition", "The definition and what belongs to it can be moved", "R2.2", TRUE,
      lpm_gather_definition, lpm_judge_definition},
     {"devices", "No device is bound to the source", "R2.5", FALSE, NULL, lpm_judge_devices},
+    {"fast-paths", "What is unplugged for the move is on the target too", "R2.5", TRUE,
+     lpm_gather_fast_paths, lpm_judge_fast_paths},
     {"consoles", "Displays and consoles can be where they are", "R2.5", TRUE, lpm_gather_consoles,
      lpm_judge_consoles},
     {"hugepages", "The target has the huge pages", "R2.6", TRUE, NULL, lpm_judge_hugepages},

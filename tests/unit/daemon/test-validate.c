@@ -221,11 +221,87 @@ static void test_processor(void **state)
     expect("processor", "{}", RESULT("incompatible"), RESULT("incompatible"), "pass", "", "");
     expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("incompatible"), "error",
            "LPM-6020", "own processor");
-    expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("superset"), "warning", "LPM-6021",
-           "come back");
+    expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("superset"), "warning", "LPM-6023",
+           "beta's has more than alpha's");
     expect("processor", PASSTHROUGH, RESULT("identical"), RESULT("identical"), "pass", "", "");
     expect("processor", "{}", "{\"result\": \"none\"}", "{\"result\": \"none\"}", "not-applicable",
            "", "");
+}
+
+#define ANEW(result) "{\"result\": \"superset\", \"anew\": \"" result "\"}"
+#define MODEL(name, features)                                                                      \
+    "{\"known\": true, \"host_model\": {\"model\": \"" name "\", \"features\": [" features "]}}"
+#define FEATURE(name, policy) "{\"name\": \"" name "\", \"policy\": \"" policy "\"}"
+
+static void expect_way_back(const char *mode, const char *here_anew, const char *there_anew,
+                            const char *here, const char *there, const char *word)
+{
+    g_autofree char *model = g_strdup_printf("{\"next_cpu_mode\": \"%s\"}", mode);
+    g_autofree char *source =
+        g_strdup_printf("{\"processor\": %s, \"machine\": %s}", here_anew, here);
+    g_autofree char *target =
+        g_strdup_printf("{\"processor\": %s, \"machine\": %s}", there_anew, there);
+    json_t *report = report_on(model, source, target);
+    const json_t *finding =
+        json_array_get(json_object_get(line_of(report, "processor"), "findings"), 0);
+
+    assert_string_equal(lpm_fact(finding, "code"), *word ? "LPM-6023" : "");
+    assert_non_null(strstr(lpm_fact(finding, "cause"), word));
+    json_decref(report);
+}
+
+static void test_way_back(void **state)
+{
+    static const char *const old = MODEL("A", FEATURE("cx16", "disable"));
+    static const char *const new = MODEL("A", FEATURE("ss", "require"));
+
+    (void)state;
+    expect_way_back("host-model", ANEW("identical"), ANEW("superset"), "{}", "{}", "started anew");
+    expect_way_back("host-model", ANEW("identical"), ANEW("identical"), "{}", "{}", "");
+    /* It says so of the source itself: nothing is known. */
+    expect_way_back("host-model", ANEW("superset"), ANEW("superset"), "{}", "{}", "");
+    expect_way_back("custom", ANEW("identical"), ANEW("superset"), old, new, "");
+    /* What libvirt's comparison passes over. */
+    expect_way_back("host-model", ANEW("identical"), ANEW("identical"), old, new, "so cx16");
+    expect_way_back("host-model", ANEW("identical"), ANEW("identical"), MODEL("A", ""), new,
+                    "so ss");
+    expect_way_back("host-model", ANEW("identical"), ANEW("identical"), new, new, "");
+    expect_way_back("host-model", ANEW("identical"), ANEW("identical"), new, MODEL("B", ""), "");
+}
+
+static void expect_power(const char *model, const char *source, const char *target,
+                         const char *code, const char *word)
+{
+    g_autofree char *here =
+        g_strdup_printf("{\"processor\": {}, \"machine\": {\"known\": true, %s}}", source);
+    g_autofree char *there =
+        g_strdup_printf("{\"processor\": {}, \"machine\": {\"known\": true, %s}}", target);
+    json_t *report = report_on(model, here, there);
+    const json_t *finding =
+        json_array_get(json_object_get(line_of(report, "processor"), "findings"), 0);
+
+    assert_string_equal(lpm_fact(finding, "code"), code);
+    assert_non_null(strstr(lpm_fact(finding, "cause"), word));
+    json_decref(report);
+}
+
+#define POWER(kind, mode) "{\"arch\": \"ppc64le\", \"hypervisor\": \"" kind "\"" mode "}"
+#define COMPAT(name) ", \"cpu_model\": \"" name "\""
+#define IS(name) "\"cpu_model\": \"" name "\""
+#define CAN(name) "\"cpu_models\": [{\"name\": \"POWER7\"}, {\"name\": \"" name "\"}]"
+
+static void test_power_modes(void **state)
+{
+    (void)state;
+    expect_power(POWER("kvm", COMPAT("power9")), IS("POWER9"), IS("POWER10"), "", "");
+    expect_power(POWER("kvm", COMPAT("power9")), IS("POWER9"), IS("POWER8"), "LPM-6020",
+                 "runs as POWER9, and beta is a POWER8");
+    expect_power(POWER("kvm", ""), IS("POWER10"), IS("POWER9_v2.0"), "LPM-6020", "as POWER10");
+    expect_power(POWER("kvm", ""), IS("POWER9"), IS("POWER9"), "", "");
+    expect_power(POWER("kvm", ""), IS("POWER9"), IS("POWER10"), "LPM-6023", "POWER10");
+    expect_power(POWER("qemu", COMPAT("POWER8")), CAN("POWER8"), CAN("POWER8"), "", "");
+    expect_power(POWER("qemu", COMPAT("POWER8")), CAN("POWER8"), CAN("POWER9"), "LPM-6020",
+                 "cannot be a POWER8");
 }
 
 /* ---- room ---- */
@@ -376,6 +452,24 @@ static void expect_devices(const char *model, const char *code)
     json_decref(report);
 }
 
+#define FAST                                                                                       \
+    "{\"type\": \"hostdev\", \"team\": \"transient\", \"partner\": \"ua-s\", \"address\": \"a\"}"
+#define STANDBY "{\"type\": \"bridge\", \"team\": \"persistent\", \"alias\": \"ua-s\"}"
+#define THERE(facts) "{\"devices\": [{\"address\": \"0000:65:00.1\", \"found\": true" facts "}]}"
+
+static void test_fast_paths(void **state)
+{
+    (void)state;
+    expect("fast-paths", "{}", "{}", "{\"devices\": []}", "not-applicable", "", "");
+    expect("fast-paths", "{}", "{}", THERE(", \"virtual_function\": true, \"iommu\": true"), "pass",
+           "", "");
+    expect("fast-paths", "{}", "{}", THERE(""), "warning", "LPM-6117", "no virtual function");
+    expect("fast-paths", "{}", "{}", THERE(", \"virtual_function\": true"), "warning", "LPM-6117",
+           "no IOMMU");
+    expect("fast-paths", "{}", "{}", "{\"devices\": [{\"address\": \"0000:65:00.1\"}]}", "warning",
+           "LPM-6117", "no PCI device 0000:65:00.1");
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -383,9 +477,11 @@ static void test_devices(void **state)
     expect_devices("{\"redirdevs\": [{\"type\": \"spicevmc\"}, {}]}", "LPM-6116");
     expect_devices("{\"redirdevs\": []}", "");
     expect_devices("{\"hostdevs\": [{\"type\": \"usb\"}]}", "LPM-6040");
-    expect_devices("{\"hostdevs\": [{\"type\": \"pci\", \"team\": \"transient\"}]}", "");
+    expect_devices("{\"hostdevs\": [" FAST "], \"adapters\": [" STANDBY "]}", "");
+    expect_devices("{\"hostdevs\": [" FAST "], \"adapters\": [{\"alias\": \"ua-s\"}]}", "LPM-6040");
     expect_devices("{\"adapters\": [{\"type\": \"vhostuser\"}]}", "LPM-6040");
-    expect_devices("{\"adapters\": [{\"type\": \"hostdev\", \"team\": \"transient\"}]}", "");
+    expect_devices("{\"adapters\": [" FAST ", " STANDBY "]}", "");
+    expect_devices("{\"adapters\": [" FAST "]}", "LPM-6040");
     expect_devices("{\"disks\": [{\"type\": \"vhostuser\"}]}", "LPM-6040");
     expect_devices("{\"shmems\": [{\"role\": \"master\"}]}", "");
     expect_devices("{\"tpms\": [{\"backend\": \"passthrough\"}]}", "LPM-6040");
@@ -619,11 +715,14 @@ int main(void)
         cmocka_unit_test(test_files_on_shared_storage),
         cmocka_unit_test(test_disks_that_were_not_looked_at),
         cmocka_unit_test(test_clocks),
+        cmocka_unit_test(test_way_back),
+        cmocka_unit_test(test_power_modes),
         cmocka_unit_test(test_processors),
         cmocka_unit_test(test_placement),
         cmocka_unit_test(test_addresses_elsewhere),
         cmocka_unit_test(test_firmware),
         cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_fast_paths),
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_locks),
         cmocka_unit_test(test_force),

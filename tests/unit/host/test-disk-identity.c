@@ -5,6 +5,7 @@
 #include "host/disk-identity.h"
 #include "host/multipath.h"
 #include "host/ovs.h"
+#include "host/pci.h"
 #include "host/probe.h"
 #include "host/xml.h"
 
@@ -282,6 +283,31 @@ static void test_bridge_table(void **state)
     assert_null(lpm_bridge_port_of("lo", "no address"));
 }
 
+/* A folder that looks like sysfs: this machine need not have a virtual function. */
+static void test_pci(void **state)
+{
+    g_autofree char *root = g_dir_make_tmp("lpm-pci-XXXXXX", NULL);
+    g_autofree char *address = lpm_pci_address(0, 0x65, 0, 1);
+    g_autofree char *device = g_build_filename(root, address, NULL);
+    g_autofree char *physical = g_build_filename(device, "physfn", NULL);
+    static const char *const wrong[] = {"", "0000:65:00.2", "..", "0000:65:00.1/physfn"};
+
+    (void)state;
+    assert_string_equal(address, "0000:65:00.1");
+    assert_int_equal(g_mkdir_with_parents(physical, 0700), 0);
+    json_t *facts = lpm_pci_look(root, address);
+    assert_true(json_is_true(json_object_get(facts, "found")));
+    assert_true(json_is_true(json_object_get(facts, "virtual_function")));
+    assert_false(json_is_true(json_object_get(facts, "iommu")));
+    json_decref(facts);
+    for (gsize i = 0; i < G_N_ELEMENTS(wrong); i++) {
+        facts = lpm_pci_look(root, wrong[i]);
+        assert_false(json_is_true(json_object_get(facts, "found")));
+        json_decref(facts);
+    }
+    assert_int_equal(rmdir(physical) | rmdir(device) | rmdir(root), 0);
+}
+
 /* As Open vSwitch 3.1 tells it. */
 static void test_ovs_table(void **state)
 {
@@ -391,6 +417,7 @@ static void test_sources_for_qemu(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_pci),
         cmocka_unit_test(test_ovs_table),
         cmocka_unit_test(test_ovs_names),
         cmocka_unit_test(test_designators),
