@@ -11,6 +11,7 @@ import sys
 import time
 
 from bench import document, guests, peers, pipeline, scenario
+from lab import guest
 from lab.proc import LabError
 
 # Every scenario with its share of the time. The first two are the main ones, which are measured if
@@ -51,6 +52,8 @@ def options():
     parser.add_argument("--pairs", type=int, default=5, help="rounds over all peers (5)")
     parser.add_argument("--only", metavar="PEER[,PEER]", help="of " + ", ".join(peers.BY_NAME))
     parser.add_argument("--mem", type=int, help="of the partition in MiB (tiny 512, db 1024)")
+    parser.add_argument("--backing", choices=guest.BACKINGS,
+                        help="of its memory; shared, lpm writes pages past QEMU (private)")
     parser.add_argument("--all", action="store_true", help="every scenario of docs/benchmarks.md")
     parser.add_argument("--minutes", type=float,
                         help=f"begin no round that would end later ({MAIN_MINUTES} for the main "
@@ -76,7 +79,8 @@ def options():
 def plans(args):
     """[(share of the time, plan)]"""
     only = {"only": args.only.split(",")} if args.only else {}
-    asked = {name: getattr(args, name) for name in ("guest", "workload", "rate", "visit", "mem")
+    asked = {name: getattr(args, name) for name in ("guest", "workload", "rate", "visit", "mem",
+                                                  "backing")
              if getattr(args, name)}
     if asked and not args.all:
         return [(1, scenario.Plan(**asked, **only))]

@@ -123,9 +123,10 @@ class DatabaseGuest:
     name = "db"
     away_s = 10
 
-    def __init__(self, lab, mem):
+    def __init__(self, lab, mem, backing):
         self.lab, self.mem, self.tree = lab, mem, ready()
-        made = lab.add_guest(self.name, mem=mem, lun_size=SIZE, no_start=True, boot=initrd())
+        made = lab.add_guest(self.name, mem=mem, backing=backing, lun_size=SIZE, no_start=True,
+                             boot=initrd())
         # In place: the SAN has the file open.
         run(["cp", "--sparse=always", f"{self.tree}/disk.img", lab.disk(self.name)], timeout=300)
         lab.virsh("alpha", "start", self.name)

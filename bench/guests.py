@@ -56,10 +56,11 @@ class TinyGuest:
 
     name = "tiny"
 
-    def __init__(self, lab, workload, mem):
+    def __init__(self, lab, workload, mem, backing):
         self.lab, self.mem, self.away_s = lab, mem, workload.away_s
         options = {"disks": 2, "lun_size": "256M"} if workload.cache else {}
-        lab.add_guest(self.name, mem=mem, append=workload.append, no_start=True, **options)
+        lab.add_guest(self.name, mem=mem, backing=backing, append=workload.append, no_start=True,
+                      **options)
         if workload.cache:
             number = lab.state["guests"][self.name]["luns"][1]
             fill_with_files(lab.state["san"]["luns"][str(number)]["file"], workload.cache * MIB)

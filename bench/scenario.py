@@ -24,7 +24,7 @@ GIVE_UP_S = 120       # a copy that has not ended by then is stopped, and counts
 WINDOW_S = 3          # before and after a move, to compare the clients' pace with
 # Of lpmd's report only what the tables use is kept.
 REPORT = ("phases", "pages", "rounds", "dirty_rate", "stream_bytes", "encoded_bytes", "link_bytes",
-          "compression_ratio", "handover", "cpu_ms", "total_ms", "suspended_us")
+          "compression_ratio", "placement", "handover", "cpu_ms", "total_ms", "suspended_us")
 
 
 def say(text):
@@ -35,9 +35,10 @@ class Plan:
     """What one scenario is; its name is that of its file in bench/results."""
 
     def __init__(self, guest="tiny", workload="text", rate="1gbit", visit="first", only=None,
-                 mem=None, pairs=None):
+                 mem=None, pairs=None, backing="private"):
         mem = mem or (1024 if guest == "db" else 512)
         self.guest, self.rate, self.visit, self.mem = guest, rate, visit, mem
+        self.backing = backing
         self.workload = workload if guest == "tiny" else "pgbench"
         self.pairs = pairs  # if it needs more rounds than are asked for
         self.peers = [peers.BY_NAME[name] for name in only or peers.USUAL]
@@ -46,7 +47,8 @@ class Plan:
     def name(self):
         size = "4" if self.guest == "db" and self.mem >= 4096 else ""
         many = f"-{self.pairs}" if self.pairs else ""
-        return f"{self.guest}{size}-{self.workload}-{self.rate}-{self.visit}{many}"
+        memory = "" if self.backing == "private" else f"-{self.backing}"
+        return f"{self.guest}{size}-{self.workload}-{self.rate}-{self.visit}{memory}{many}"
 
     def title(self):
         what = (guests.WORKLOADS[self.workload].title if self.guest == "tiny"
@@ -54,7 +56,8 @@ class Plan:
         visit = "first visit" if self.visit == "first" else "coming home"
         rate = "unshaped" if self.rate == "none" else self.rate.replace("bit", "bit/s")
         many = f"; {self.pairs} rounds for their medians" if self.pairs else ""
-        return f"{what}; {rate}; {visit}; {self.mem} MiB{many}"
+        memory = "" if self.backing == "private" else f", shared ({self.backing})"
+        return f"{what}; {rate}; {visit}; {self.mem} MiB{memory}{many}"
 
 
 class Bench:
@@ -74,10 +77,11 @@ class Bench:
                 tls.setup(self.lab, self.folder)
             self.configure()
             if self.plan.guest == "db":
-                self.guest = database.DatabaseGuest(self.lab, self.plan.mem)
+                self.guest = database.DatabaseGuest(self.lab, self.plan.mem,
+                                                    self.plan.backing)
             else:
                 self.guest = guests.TinyGuest(self.lab, guests.WORKLOADS[self.plan.workload],
-                                              self.plan.mem)
+                                              self.plan.mem, self.plan.backing)
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
@@ -215,7 +219,7 @@ def run(plan, pairs, until, lab_name, build):
         clients = bench.guest.stop()
     return {"plan": {"name": plan.name, "title": plan.title(), "guest": plan.guest,
                      "workload": plan.workload, "rate": plan.rate, "visit": plan.visit,
-                     "mem": plan.mem},
+                     "mem": plan.mem, "backing": plan.backing},
             "pairs": max(sum(m["peer"] == p.name for m in moves) for p in plan.peers),
             "date": datetime.date.today().isoformat(), "machine": machine(), "clients": clients,
             "moves": moves}

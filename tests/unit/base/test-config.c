@@ -154,6 +154,7 @@ static void test_errors_name_the_place(void **state)
     assert_refused(fixture, "[migration]\nmax_migrations=-1\n", "-1", "max_migrations");
     assert_refused(fixture, "[retain]\nretain=yes\n", "yes", "on or off");
     assert_refused(fixture, "[retain]\nhours=0\n", "0", "hours");
+    assert_refused(fixture, "[mover]\ndirect_placement=yes\n", "yes", "on or off");
 }
 
 static void test_error_in_conf_d_names_that_file(void **state)
