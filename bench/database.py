@@ -14,6 +14,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -39,7 +40,7 @@ fsync = on
 
 
 def _say(text):
-    print(f"bench: {text}", flush=True)
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def _in_tree(tree, *argv):

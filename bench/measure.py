@@ -115,7 +115,10 @@ class Processes(threading.Thread):
         if not account:
             return
         if account == "qemu":
-            used -= self.guest_time(pid)
+            guest = self.guest_time(pid)
+            if guest is None:
+                return
+            used -= guest
         if initial:
             self.first[pid] = used
         self.last[pid] = (account, used)
@@ -123,18 +126,20 @@ class Processes(threading.Thread):
             self.memory[pid] = max(self.memory[pid], _memory(pid))
 
     def guest_time(self, pid):
-        """Of the threads that are the guest's processors."""
+        """Of the threads that are the guest's processors; None once they are gone, for then the
+        process still counts what they have used."""
         if pid not in self.vcpus:
             try:
                 tasks = os.listdir(f"/proc/{pid}/task")
             except OSError:
-                return 0
+                return None
             found = [t for t in tasks
                      if (_stat(f"/proc/{pid}/task/{t}/stat") or ("",))[0].startswith("CPU ")]
             if not found:
                 return 0
             self.vcpus[pid] = found
-        return sum((_stat(f"/proc/{pid}/task/{t}/stat") or ("", 0))[1] for t in self.vcpus[pid])
+        used = [_stat(f"/proc/{pid}/task/{t}/stat") for t in self.vcpus[pid]]
+        return sum(ms for _, ms in used) if all(used) else None
 
     def finish(self):
         """{account: ms}, bytes of both movers together."""
