@@ -337,9 +337,11 @@ void lpm_handover_target_switch(LpmMigration *migration)
     g_mutex_lock(&migration->lock);
     gboolean cut = migration->mover_gone || migration->rpc_lost;
     g_mutex_unlock(&migration->lock);
-    gboolean sent = mover && !cut && lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
-    if (mover)
+    gboolean sent = FALSE;
+    if (mover && !cut) {
+        sent = lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
         lpm_mover_unlock(mover);
+    }
     /* Nobody heard the word and nobody ever will: `act` is held, so that the source has not been
      * told of it either, and its QEMU still waits with everything. */
     if (!sent && !lpm_migrations_closing(migration->daemon->migrations))

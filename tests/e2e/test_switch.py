@@ -6,13 +6,14 @@ dies then, the partition goes on, on the one side or on the other, and nobody lo
 
 import os
 import signal
+import time
 
 import pytest
 
 import conftest
 from lab import host, proc
 from lab.scenario import Scenario
-from support import (assert_clean, await_end, begin, clients, home, move, mover_pids, other)
+from support import (api, assert_clean, await_end, begin, clients, home, move, mover_pids, other)
 
 GUEST = {"mem": 160, "append": "ledger.dirty=0"}
 
@@ -21,6 +22,11 @@ GUEST = {"mem": 160, "append": "ledger.dirty=0"}
 def lab(fault_build):
     with Scenario(f"switch{conftest.RUN}", build=fault_build) as scenario:
         yield scenario
+
+
+def logged(lab, where, identity, text):
+    entries = api(lab, where, f"/v1/log?migration={identity}")[1]["entries"]
+    return any(text in entry["text"] for entry in entries)
 
 
 def kill_mover(lab, where, side):
@@ -36,14 +42,19 @@ def kill_libvirtd(lab, where, side):
     host.await_libvirt(lab.lab, lab.state, where)
 
 
-@pytest.mark.parametrize("kill, side, goes_on", [
-    (kill_mover, "source", False), (kill_mover, "target", False),
-    (kill_libvirtd, "source", True), (kill_libvirtd, "target", False)])
-def test_killed_before_the_start(lab, tiny, kill, side, goes_on):
+WAITS = "target.run-waits"        # undecided
+DECIDED = "target.allowing-run"   # journalled, and nobody has been told
+
+
+@pytest.mark.parametrize("instant, kill, side, goes_on", [
+    (WAITS, kill_mover, "source", False), (WAITS, kill_mover, "target", False),
+    (WAITS, kill_libvirtd, "source", True), (WAITS, kill_libvirtd, "target", False),
+    (DECIDED, kill_mover, "target", False)])
+def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
     target = other(home(lab, tiny))
     folder = host.root(lab.state, target) + "/run/lpm/fault-points"
     os.makedirs(folder, exist_ok=True)
-    point = folder + "/target.run-waits"
+    point = f"{folder}/{instant}"
     with open(point, "w", encoding="ascii") as f:
         f.write("wait")
     with clients(lab, tiny):
@@ -51,6 +62,11 @@ def test_killed_before_the_start(lab, tiny, kill, side, goes_on):
         proc.wait_until("the copy to wait for its start",
                         lambda: os.path.exists(point + ".reached"), 30, 0.01)
         kill(lab, source if side == "source" else target, side)
+        if (kill, side) == (kill_mover, "source"):  # or it starts before it can know
+            proc.wait_until("the target to see it",
+                            lambda: logged(lab, target, identity, "lost their link"), 10, 0.01)
+        if instant == DECIDED:
+            time.sleep(0.3)  # lpmd learns that its mover is gone, and tells nobody
         os.unlink(point)
         os.unlink(point + ".reached")
         document = await_end(lab, source, identity)
