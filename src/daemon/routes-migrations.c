@@ -20,11 +20,12 @@ static void show_migration(struct lpm_daemon *daemon, json_t *partition)
     const char *uuid = json_string_value(json_object_get(partition, "uuid"));
     g_autoptr(LpmMigration) migration = lpm_migrations_by_uuid(daemon->migrations, uuid);
 
-    if (!migration) {
-        json_object_set_new(partition, "migration", json_null());
+    json_object_set_new(partition, "migration", json_null());
+    if (!migration)
         return;
-    }
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+    if (lpm_state_is_final(migration->state))
+        return; /* what is left to be put away is not the partition's */
     json_object_set_new(partition, "migration", json_string(migration->id));
     if (migration->state == LPM_STATE_QUEUED)
         return; /* nothing is done with it yet */
