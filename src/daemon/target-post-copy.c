@@ -9,8 +9,9 @@
 
 #include <string.h>
 
-#define BREAK_LIMIT_US (10 * G_USEC_PER_SEC)
-#define START_LIMIT_US (5 * G_USEC_PER_SEC)
+/* Both together are less than LPM_SAY_LIMIT_S, so that the source hears what is in the way. */
+#define BREAK_LIMIT_US (4 * G_USEC_PER_SEC)
+#define START_LIMIT_US (4 * G_USEC_PER_SEC)
 #define POLL_US 20000
 #define LINK_POLL_US 20000
 
