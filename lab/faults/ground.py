@@ -21,7 +21,8 @@ from lab.proc import LabError
 from lab.scenario import Scenario
 
 PARTITION = "tiny"
-GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0", "watch": True}
+GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0", "watch": True,
+         "backing": "memfd"}  # for direct placement, unless the trial turns it off
 JOURNAL_BYTES = 256 << 20  # with room for what [retain] keeps of the partition; sparse
 FINAL = ("done", "failed", "stopped")
 DAEMONS = ("lpmd", "libvirtd")

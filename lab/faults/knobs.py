@@ -27,6 +27,7 @@ TABLE = (
     Knob("compression", "mover", ("auto", "none", "zstd", "lz4")),
     Knob("threads", "mover", ("1", "2")),
     Knob("links", "mover", ("auto", "1", "3")),
+    Knob("direct_placement", "mover", ("on", "off")),
     Knob("retain", "retain", ("off", "on")),
     Knob("bandwidth", None, (None, None, "24M")),  # about a fifth of the trials' link
 )
