@@ -28,6 +28,7 @@ FINAL = ("done", "failed", "stopped")
 DAEMONS = ("lpmd", "libvirtd")
 SIDES = ("source", "target")
 RTO_MAX = "/proc/sys/net/ipv4/tcp_rto_max_ms"  # of a network namespace; Linux 6.15
+RETRIES = 255  # the most that Linux takes
 IMAGES = "/dev/shm"  # the journal's speed shall be the program's, not this machine's disk's
 
 
@@ -88,9 +89,11 @@ class Ground(Scenario):
                     os.unlink(self._image(where))
 
     def _bound_client_pauses(self):
-        """Of the clients' TCP, which doubles its pauses for as long as nobody answers."""
+        """Of the clients' TCP, which doubles its pauses for as long as nobody answers. It gives up
+        after a number of them, which has to be larger then."""
         if self.rto_max_ms:
-            proc.run(self.enter("client", "sh", "-c", f"echo {self.rto_max_ms} >{RTO_MAX}"))
+            proc.run(self.enter("client", "sh", "-c", f"echo {self.rto_max_ms} >{RTO_MAX} && "
+                                f"echo {RETRIES} >/proc/sys/net/ipv4/tcp_retries2"))
 
     def _first_move(self):
         """The hosts measure each other's clocks now: no later migration is slower than another."""
