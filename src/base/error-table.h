@@ -157,14 +157,14 @@ LPM_E(6020, CPU_INCOMPATIBLE, ERROR, 409, "The target's processor lacks what the
       "HSCLA224")
 LPM_E(6021, CPU_DIFFERS, WARNING, 409, "The processors of the hosts are not alike",
       "Read the cause; a partition with the host's own processor may find it changed", "HSCLA224")
-LPM_E(6023, WAY_BACK, WARNING, 409, "The partition could not come back from the target",
-      "Give it a processor model that both hosts have before its next start, or keep it on hosts "
-      "that are alike",
-      "HSCLA224")
 LPM_E(6022, MACHINE_UNKNOWN, ERROR, 409, "The target's hypervisor cannot be this kind of machine",
       "Install the hypervisor and its version there, or give the partition a machine type that "
       "both know",
       "HSCLA318,HSCLA335")
+LPM_E(6023, WAY_BACK, WARNING, 409, "The partition could not come back from the target",
+      "Give it a processor model that both hosts have before its next start, or keep it on hosts "
+      "that are alike",
+      "HSCLA224")
 LPM_E(6030, MEMORY_SHORT, ERROR, 409, "The target has too little memory",
       "Free memory on the target, or make the partition smaller before the move", "HSCLA304")
 LPM_E(6031, HUGEPAGES_SHORT, ERROR, 409,
