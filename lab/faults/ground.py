@@ -145,9 +145,11 @@ class Ground(Scenario):
         retained image of it open: so it goes away with its last user, and its copy is repaired."""
         image = self._image(where)
         proc.run(self.enter(where, "umount", "--lazy", "/var/lib/lpm"))
+        for device in proc.run(["losetup", "--noheadings", "-O", "NAME", "-j", image]).split():
+            proc.run(["blockdev", "--flushbufs", device])  # what it has not written to the image yet
         proc.run(["cp", "--sparse=always", image, image + ".copy"])
         os.replace(image + ".copy", image)
-        proc.run(["e2fsck", "-p", image], check=False)
+        proc.run(["e2fsck", "-f", "-y", image], check=False)
         self.mount_journal(where)
 
     def path(self, where, path):
