@@ -18,6 +18,12 @@
 #include <unistd.h>
 
 #define CONTROL_FD 3 /* where the mover finds its listening socket */
+#define DISMISS_LIMIT_MS 1000
+
+/* How many of our struct lpm_mover have each control socket, by its path. One is counted before its
+ * socket is there, so that who looks at the folder never takes it for nobody's. */
+static GMutex served_lock;
+static GHashTable *served; /* under served_lock */
 
 struct lpm_mover {
     char *socket_path;           /* immutable */
@@ -114,6 +120,40 @@ static int connect_control(const char *path, GError **error)
     return lpm_steal_fd(&fd);
 }
 
+static void serve(const char *path)
+{
+    g_mutex_lock(&served_lock);
+    if (!served)
+        served = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(served, path));
+
+    g_hash_table_insert(served, g_strdup(path), GUINT_TO_POINTER(count + 1));
+    g_mutex_unlock(&served_lock);
+}
+
+static void serve_no_more(const char *path)
+{
+    g_mutex_lock(&served_lock);
+    guint count = GPOINTER_TO_UINT(g_hash_table_lookup(served, path));
+
+    if (count > 1)
+        g_hash_table_insert(served, g_strdup(path), GUINT_TO_POINTER(count - 1));
+    else
+        g_hash_table_remove(served, path);
+    g_mutex_unlock(&served_lock);
+}
+
+gboolean lpm_mover_is_served(const LpmConfig *config, const char *id, enum lpm_side side)
+{
+    g_autofree char *path = control_path(config, id, side);
+
+    g_mutex_lock(&served_lock);
+    gboolean found = served && g_hash_table_contains(served, path);
+
+    g_mutex_unlock(&served_lock);
+    return found;
+}
+
 static struct lpm_mover *new_mover(const char *path, int socket, lpm_mover_event_fn on_event,
                                    void *user)
 {
@@ -134,15 +174,19 @@ struct lpm_mover *lpm_mover_find(const LpmConfig *config, const char *id, enum l
                                  lpm_mover_event_fn on_event, void *user, GError **error)
 {
     g_autofree char *path = control_path(config, id, side);
+
+    serve(path);
     int fd = connect_control(path, error);
 
-    return fd < 0 ? NULL : new_mover(path, fd, on_event, user);
+    if (fd >= 0)
+        return new_mover(path, fd, on_event, user);
+    serve_no_more(path);
+    return NULL;
 }
 
-struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum lpm_side side,
-                                  lpm_mover_event_fn on_event, void *user, GError **error)
+static gboolean spawn(const LpmConfig *config, const char *id, enum lpm_side side, const char *path,
+                      GError **error)
 {
-    g_autofree char *path = control_path(config, id, side);
     g_autofree char *empty = g_build_filename(config->run_dir, "empty", NULL);
     lpm_autofd listener = listen_control(config, path, error);
     g_autoptr(GError) reason = NULL;
@@ -164,17 +208,29 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
                           NULL};
 
     if (listener < 0)
-        return NULL;
+        return FALSE;
     /* Without DO_NOT_REAP GLib forks twice: the mover is nobody's child here, so that it is the
      * same to lpmd whether it started the mover or found it again. */
     if (!g_spawn_async_with_pipes_and_fds(NULL, argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, -1, -1, -1,
                                           &listener, &target_fd, 1, NULL, NULL, NULL, NULL,
                                           &reason)) {
-        lpm_fail(error, LPM_E_MOVER_START, "%s", reason->message);
         unlink(path);
-        return NULL;
+        return lpm_fail(error, LPM_E_MOVER_START, "%s", reason->message);
     }
-    return lpm_mover_find(config, id, side, on_event, user, error);
+    return TRUE;
+}
+
+struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum lpm_side side,
+                                  lpm_mover_event_fn on_event, void *user, GError **error)
+{
+    g_autofree char *path = control_path(config, id, side);
+    struct lpm_mover *mover = NULL;
+
+    serve(path);
+    if (spawn(config, id, side, path, error))
+        mover = lpm_mover_find(config, id, side, on_event, user, error);
+    serve_no_more(path);
+    return mover;
 }
 
 void lpm_mover_detach(struct lpm_mover *mover)
@@ -196,6 +252,7 @@ void lpm_mover_free(struct lpm_mover *mover)
     g_mutex_clear(&mover->send_lock);
     g_mutex_clear(&mover->lock);
     g_cond_clear(&mover->changed);
+    serve_no_more(mover->socket_path);
     g_free(mover->socket_path);
     g_free(mover);
 }
@@ -262,13 +319,28 @@ void lpm_mover_leave(struct lpm_mover *mover, guint timeout_ms)
     await_end(mover, timeout_ms);
 }
 
+/* Reads what the mover says until it closes: a socket that is closed with something unread would
+ * take the word to quit back. */
+static void await_close(int fd)
+{
+    struct pollfd item = {.fd = fd, .events = POLLIN};
+    gint64 deadline = lpm_monotonic_us() + DISMISS_LIMIT_MS * 1000;
+    gint64 left;
+    char greeting[256];
+
+    while ((left = deadline - lpm_monotonic_us()) > 0)
+        if (poll(&item, 1, (int)(left / 1000) + 1) > 0 &&
+            recv(fd, greeting, sizeof(greeting), MSG_DONTWAIT) <= 0)
+            return;
+}
+
 void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side)
 {
     g_autofree char *path = control_path(config, id, side);
     lpm_autofd fd = connect_control(path, NULL);
 
     /* The mover ends on this word whether or not it has said what it begins a connection with. */
-    if (fd >= 0)
-        lpm_mover_send_quit(fd, NULL);
+    if (fd >= 0 && lpm_mover_send_quit(fd, NULL))
+        await_close(fd);
     unlink(path);
 }

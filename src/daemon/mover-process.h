@@ -25,7 +25,12 @@ struct lpm_mover *lpm_mover_spawn(const LpmConfig *config, const char *id, enum 
 struct lpm_mover *lpm_mover_find(const LpmConfig *config, const char *id, enum lpm_side side,
                                  lpm_mover_event_fn on_event, void *user, GError **error);
 
-/* Tells the mover of a migration that nobody serves any more to quit, and removes its socket. */
+/* Whether this process has, starts or is about to find that mover: it is nobody else's to end. Any
+ * thread. */
+gboolean lpm_mover_is_served(const LpmConfig *config, const char *id, enum lpm_side side);
+
+/* Tells the mover of a migration that nobody serves any more to quit, waits for a second at most
+ * for it to close, and removes its socket. */
 void lpm_mover_dismiss(const LpmConfig *config, const char *id, enum lpm_side side);
 
 /* No callback runs or follows after this; the rest can still be called, in vain. */

@@ -301,7 +301,8 @@ static void sweep_mover(struct lpm_daemon *daemon, const char *id, const char *n
     g_autofree char *side_text = text ? g_strndup(text + 1, strcspn(text + 1, ".")) : NULL;
     enum lpm_side side;
 
-    if (!lpm_side_from_name(side_text, &side))
+    /* A check before a move has movers, and no migration. */
+    if (!lpm_side_from_name(side_text, &side) || lpm_mover_is_served(daemon->config, id, side))
         return;
     lpm_mover_dismiss(daemon->config, id, side);
     lpm_event_log(daemon, LPM_LOG_INFO, id, NULL, "swept", "mover of no migration told to quit");

@@ -4,6 +4,8 @@
 """`lpm recover`: who owns the partition, from either host, after a crash. test_doubt.py has the one
 case that it cannot settle."""
 
+import concurrent.futures
+
 import pytest
 
 from lab import lpmd
@@ -35,6 +37,24 @@ def test_nothing_to_recover(lab, tiny):
     code, document = recover(lab, "alpha", tiny)
     assert code == 3
     error_of(document, "LPM-1003")
+
+
+def test_a_check_is_left_alone(lab, tiny):
+    """A check before a move has movers that belong to no migration; recover on either host must not
+    take them for left over."""
+    source = home(lab, tiny)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        check = pool.submit(lab.lpm, source, "validate", tiny, "--to", other(source))
+        rounds = 0
+        while not check.done():
+            for where in (source, other(source)):
+                assert recover(lab, where, tiny)[0] in (0, 3)
+            rounds += 1
+        _, document = check.result()
+    assert rounds
+    checks = {c["id"]: c["verdict"] for c in document["checks"]}
+    assert checks["mover"] == "pass", document
+    assert_clean(lab)
 
 
 def test_owner_is_named_on_both_hosts(lab, tiny):
