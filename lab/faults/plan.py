@@ -79,7 +79,8 @@ def column_of(point):
                                             "source.after-preparing", "source.before-copying",
                                             "target.before-copying"):
         return "preparing"
-    if point in ("source.after-copying", "source.before-suspending", "target.after-copying"):
+    if point in ("source.after-copying", "source.before-suspending", "target.after-copying",
+                 "target.qemu-connected"):
         return "copying"
     if point in ("source.after-suspending", "source.before-committing"):
         return "suspending"

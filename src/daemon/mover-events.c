@@ -11,17 +11,20 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault-point.h"
 #include "base/fdio.h"
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-/* A local socket that is not there yet is tried again this often, this long (libvirtd may be
- * restarting). */
 #define QUIT_TIMEOUT_MS 2000
+/* A local socket that does not answer is tried again this often, this long: libvirtd may be
+ * restarting; QEMU, which takes one connection, has listened since before it was asked for. */
 #define ATTACH_RETRY_US 100000
-#define ATTACH_LIMIT_US (30 * G_USEC_PER_SEC)
+#define ATTACH_LIBVIRT_US (30 * G_USEC_PER_SEC)
+#define ATTACH_QEMU_US (3 * G_USEC_PER_SEC)
 
 struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration)
 {
@@ -33,31 +36,59 @@ struct lpm_mover *lpm_migration_wait_mover(LpmMigration *migration)
     return migration->mover;
 }
 
-static void attach(LpmMigration *migration, enum lpm_channel channel)
+static int connect_patiently(LpmMigration *migration, const char *path, gint64 limit_us,
+                             GError **error)
 {
-    g_autofree char *data = lpm_migration_data_path(migration);
-    const char *path =
-        channel == LPM_CHANNEL_DATA ? data : migration->daemon->config->libvirt_socket;
-    gint64 deadline = lpm_monotonic_us() + ATTACH_LIMIT_US;
-    g_autoptr(GError) error = NULL;
-
-    struct lpm_mover *mover = lpm_migration_wait_mover(migration);
-    if (!mover)
-        return;
-    int fd = lpm_unix_connect(path, &error);
+    gint64 deadline = lpm_monotonic_us() + limit_us;
+    int fd = lpm_unix_connect(path, error);
 
     while (fd < 0 && lpm_monotonic_us() < deadline &&
            !lpm_migrations_closing(migration->daemon->migrations)) {
-        g_clear_error(&error);
+        g_clear_error(error);
         g_usleep(ATTACH_RETRY_US);
-        fd = lpm_unix_connect(path, &error);
+        fd = lpm_unix_connect(path, error);
     }
+    return fd;
+}
+
+/* A connection to a program that has gone, which is how the mover and, through it, the source learn
+ * that there is none: nobody may wait for ever for what does not come. -1: not even that. */
+static int dead_end(void)
+{
+    int ends[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return -1;
+    close(ends[1]);
+    return ends[0];
+}
+
+static void attach(LpmMigration *migration, enum lpm_channel channel)
+{
+    gboolean data = channel == LPM_CHANNEL_DATA;
+    g_autofree char *data_path = lpm_migration_data_path(migration);
+    g_autoptr(GError) error = NULL;
+    struct lpm_mover *mover = lpm_migration_wait_mover(migration);
+
+    if (!mover)
+        return;
+    /* Before QEMU is connected: an lpmd that dies with a connection which the mover has not got
+     * yet takes QEMU's one connection with it. */
+    if (data)
+        lpm_placement_choose(migration, mover);
+    int fd =
+        connect_patiently(migration, data ? data_path : migration->daemon->config->libvirt_socket,
+                          data ? ATTACH_QEMU_US : ATTACH_LIBVIRT_US, &error);
+
     if (fd < 0) {
         lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
-        return;
+        g_clear_error(&error);
+        fd = lpm_migrations_closing(migration->daemon->migrations) ? -1 : dead_end();
     }
-    if (channel == LPM_CHANNEL_DATA)
-        lpm_placement_choose(migration, mover);
+    if (fd < 0)
+        return;
+    if (data)
+        LPM_FAULT_POINT("target", "qemu-connected");
     if (!lpm_mover_send_attach(lpm_mover_lock(mover), channel, fd, &error))
         lpm_migration_log(migration, LPM_LOG_ERROR, "attach", "%s", error->message);
     lpm_mover_unlock(mover);

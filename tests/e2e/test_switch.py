@@ -11,7 +11,7 @@ import time
 import pytest
 
 import conftest
-from lab import host, proc
+from lab import host, lpmd, proc
 from lab.scenario import Scenario
 from support import (api, assert_clean, await_end, begin, clients, home, move, mover_pids, other)
 
@@ -74,4 +74,28 @@ def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
         assert lab.places(tiny) == [(target if goes_on else source, "running")]
     assert_clean(lab)
     with clients(lab, tiny):  # and libvirt does not take it for half a migration
+        move(lab, tiny)
+
+
+def test_lpmd_killed_with_the_connection_to_qemu(lab, tiny):
+    """QEMU takes one connection. The lpmd that dies with it, before the mover has it, takes it along,
+    and the next one finds nobody: the copy is given up, and nothing waits for ever."""
+    source = home(lab, tiny)
+    target = other(source)
+    folder = host.root(lab.state, target) + "/run/lpm/fault-points"
+    os.makedirs(folder, exist_ok=True)
+    point = f"{folder}/target.qemu-connected"
+    with open(point, "w", encoding="ascii") as f:
+        f.write("kill")
+    with clients(lab, tiny):
+        source, target, identity = begin(lab, tiny)
+        proc.wait_until("lpmd to have died", lambda: os.path.exists(point + ".reached"), 30, 0.01)
+        os.unlink(point + ".reached")
+        lpmd.stop(lab.lab, lab.state, target, kill=True)
+        lpmd.start(lab.lab, lab.state, target)
+        lpmd.wait_ready(lab.lab, lab.state, target)
+        assert await_end(lab, source, identity)["state"] == "failed"
+        assert lab.places(tiny) == [(source, "running")]
+    assert_clean(lab)
+    with clients(lab, tiny):
         move(lab, tiny)
