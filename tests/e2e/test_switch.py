@@ -42,6 +42,15 @@ def kill_libvirtd(lab, where, side):
     host.await_libvirt(lab.lab, lab.state, where)
 
 
+def arm(lab, where, instant, what):
+    """The next lpmd of that host to come to the instant waits there, or is killed; the point's path."""
+    folder = host.root(lab.state, where) + "/run/lpm/fault-points"
+    os.makedirs(folder, exist_ok=True)
+    with open(f"{folder}/{instant}", "w", encoding="ascii") as f:
+        f.write(what)
+    return f"{folder}/{instant}"
+
+
 WAITS = "target.run-waits"        # undecided
 DECIDED = "target.allowing-run"   # journalled, and nobody has been told
 
@@ -51,12 +60,7 @@ DECIDED = "target.allowing-run"   # journalled, and nobody has been told
     (WAITS, kill_libvirtd, "source", True), (WAITS, kill_libvirtd, "target", False),
     (DECIDED, kill_mover, "target", False)])
 def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
-    target = other(home(lab, tiny))
-    folder = host.root(lab.state, target) + "/run/lpm/fault-points"
-    os.makedirs(folder, exist_ok=True)
-    point = f"{folder}/{instant}"
-    with open(point, "w", encoding="ascii") as f:
-        f.write("wait")
+    point = arm(lab, other(home(lab, tiny)), instant, "wait")
     with clients(lab, tiny):
         source, target, identity = begin(lab, tiny, "--post-copy", "now", "--bandwidth", "16M")
         proc.wait_until("the copy to wait for its start",
@@ -80,13 +84,7 @@ def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
 def test_lpmd_killed_with_the_connection_to_qemu(lab, tiny):
     """QEMU takes one connection. The lpmd that dies with it, before the mover has it, takes it along,
     and the next one finds nobody: the copy is given up, and nothing waits for ever."""
-    source = home(lab, tiny)
-    target = other(source)
-    folder = host.root(lab.state, target) + "/run/lpm/fault-points"
-    os.makedirs(folder, exist_ok=True)
-    point = f"{folder}/target.qemu-connected"
-    with open(point, "w", encoding="ascii") as f:
-        f.write("kill")
+    point = arm(lab, other(home(lab, tiny)), "target.qemu-connected", "kill")
     with clients(lab, tiny):
         source, target, identity = begin(lab, tiny)
         proc.wait_until("lpmd to have died", lambda: os.path.exists(point + ".reached"), 30, 0.01)
