@@ -128,10 +128,13 @@ def _check(state, args):
 
 
 def _next_number(state):
-    """Addresses are per NIC; the smallest block of eight that no guest has."""
+    """Addresses are per NIC, in blocks of eight. Of the free ones the next in turn: the bridges still
+    know the MAC addresses of a guest that has just gone, behind the port of the host that it was on."""
     taken = {g["number"] for g in state["guests"].values()}
-    for number in range(16):
+    for step in range(16):
+        number = (state.get("next_guest", 0) + step) % 16
         if number not in taken:
+            state["next_guest"] = number + 1
             return number
     raise LabError("a lab holds 16 guests: remove one first")
 

@@ -191,7 +191,8 @@ def test_mac_of_another_machine_on_a_vlan(lab, tiny, vsctl):
     finally:
         vsctl("beta", "--if-exists", "del-port", "twin-port")
         net.ip("link", "del", "twin", netns=beta)
-        proc.run(lab.enter("beta", "ovs-appctl", "fdb/flush", OVS))
+        for where in ("alpha", "beta"):
+            proc.run(lab.enter(where, "ovs-appctl", "fdb/flush", OVS))
 
 
 def test_port_that_a_crash_has_left(lab, vsctl):
