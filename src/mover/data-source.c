@@ -214,11 +214,15 @@ static void send_event(LpmDataPump *data, const struct lpm_stream_event *event)
 
 /* ---- post-copy ---- */
 
-/* The word to run has passed. */
+/* The word to run is in the batch, which has not gone: the target may ask for pages as soon as it
+ * has it, and a request that finds no queue would be forgotten. */
 static void begin_postcopy(LpmDataPump *data)
 {
     LpmPostcopy *postcopy = lpm_postcopy_new(data->parser);
 
+    pthread_mutex_lock(&data->lock);
+    data->postcopy = postcopy;
+    pthread_mutex_unlock(&data->lock);
     send_batch(data);
     lpm_encode_crew_drain(data->encode);
     lpm_encode_crew_hurry(data->encode, FALSE);
@@ -227,9 +231,6 @@ static void begin_postcopy(LpmDataPump *data)
     if (!postcopy)
         lpm_log(LPM_LOG_INFO, &data->pump.log,
                 "pages in post-copy are carried in the order of QEMU's stream");
-    pthread_mutex_lock(&data->lock);
-    data->postcopy = postcopy;
-    pthread_mutex_unlock(&data->lock);
 }
 
 static void put_event(LpmDataPump *data, const struct lpm_stream_event *event)
@@ -342,10 +343,10 @@ static void encode_slot(LpmDataPump *data, const struct lpm_ring_slot *slot)
             continue;
         }
         send_event(data, &event);
-        if (is_full(data))
-            send_batch(data);
         if (!ran && lpm_stream_parser_info(data->parser)->postcopy_run)
             begin_postcopy(data);
+        else if (is_full(data))
+            send_batch(data);
     }
     if (lpm_stream_parser_info(data->parser)->postcopy_resumed)
         lpm_session_set_limit(data->pump.session, LPM_CHANNEL_DATA, RESUMED_WINDOW);
