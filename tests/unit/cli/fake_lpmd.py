@@ -217,3 +217,7 @@ def validation(target, errors, warnings):
                              "warning" if warnings else "pass", warned)],
             "adapters": [{"kind": "disk", "adapter": "vda", "source": "lun1", "target": "lun7",
                           "by": "map"}]}
+
+
+def refused(number, status, cause="cause"):
+    return (status, error(number, cause))
