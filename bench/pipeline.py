@@ -16,6 +16,7 @@ import time
 
 from bench.guests import MIB, fill_with_files
 from bench.scenario import machine, middle, rotated, say
+from lab import qmp
 from lab.proc import LabError
 
 MEM = 512             # of the partition, MiB
@@ -49,37 +50,15 @@ def make_memory(path, content):
         out.truncate(MEM * MIB)
 
 
-class Qemu:
+class Qemu(qmp.Qemu):
     """One that stands still: nothing but the migration uses its processor time."""
 
     def __init__(self, folder, name, *more):
-        path = os.path.join(folder, f"{name}.qmp")
-        self.process = subprocess.Popen(ARGS + ["-qmp", f"unix:{path},server=on,wait=off", *more],
-                                        stdin=subprocess.DEVNULL)
-        self.socket = socket.socket(socket.AF_UNIX)
-        end = time.monotonic() + 30
-        while self.socket.connect_ex(path):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise LabError("QEMU has ended" if self.process.returncode else "QEMU is silent")
-            time.sleep(0.05)
-        self.file = self.socket.makefile("rw")
-        self.file.readline()
-        self("qmp_capabilities")
-
-    def __call__(self, command, **arguments):
-        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.file.flush()
-        while True:
-            answer = json.loads(self.file.readline())
-            if "error" in answer:
-                raise LabError(f"{command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
+        super().__init__(ARGS + list(more), os.path.join(folder, f"{name}.qmp"))
 
     def prepare(self, channels):
         if channels:
-            self("migrate-set-capabilities",
-                 capabilities=[{"capability": "multifd", "state": True}])
+            self.capabilities("multifd")
             self("migrate-set-parameters", **{"multifd-channels": channels})
         self("migrate-set-parameters", **{"max-bandwidth": 1 << 40})
 
@@ -87,11 +66,6 @@ class Qemu:
         with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as f:
             fields = f.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.socket.close()
 
 
 class Relay(threading.Thread):

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Copyright 2026 The OpenLPM authors
 """Two QEMUs for a migration between them, with a partition that watches over its own memory."""
-import json
 import os
-import socket
-import subprocess
 
+from lab import qmp
 from movers import wait_for
 
 # A boot sector. It goes to protected mode, fills 64 MiB from 16 MiB on with 16384 different pages
@@ -32,48 +30,16 @@ def huge_pages_free():
                     0)
 
 
-class Qemu:
+class Qemu(qmp.Qemu):
     def __init__(self, folder, name, *more):
         disk = os.path.join(folder, "boot")
         if not os.path.exists(disk):
             with open(disk, "wb") as out:
                 out.write(BOOT.ljust(510, b"\0") + b"\x55\xaa" + bytes(512 * 2879))
         self.words = os.path.join(folder, name + ".words")
-        path = os.path.join(folder, name + ".qmp")
-        self.events = []
-        self.process = subprocess.Popen(
-            ARGS + ["-drive", f"file={disk},format=raw,if=none,id=d,snapshot=on",
-                    "-device", "ide-hd,drive=d", "-debugcon", f"file:{self.words}",
-                    "-qmp", f"unix:{path},server=on,wait=off", *more])
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
-        wait_for(lambda: self._connect(path), 20, "QEMU's monitor")
-        self.file = self.socket.makefile("rw")
-        self.file.readline()
-        self("qmp_capabilities")
-
-    def _connect(self, path):
-        try:
-            self.socket.connect(path)
-            return True
-        except OSError:
-            assert self.process.poll() is None, "QEMU ended"
-            return False
-
-    def __call__(self, command, **arguments):
-        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
-        self.file.flush()
-        while True:
-            answer = json.loads(self.file.readline())
-            if "error" in answer:
-                raise RuntimeError(f"{command}: {answer['error']['desc']}")
-            if "return" in answer:
-                return answer["return"]
-            self.events.append(answer)
-
-    def capabilities(self, *names):
-        self("migrate-set-capabilities",
-             capabilities=[{"capability": name, "state": True} for name in names])
+        super().__init__(ARGS + ["-drive", f"file={disk},format=raw,if=none,id=d,snapshot=on",
+                                 "-device", "ide-hd,drive=d", "-debugcon", f"file:{self.words}",
+                                 *more], os.path.join(folder, name + ".qmp"))
 
     def status(self):
         return self("query-migrate").get("status")
@@ -87,11 +53,6 @@ class Qemu:
         before = len(self.said())
         wait_for(lambda: len(self.said()) > before + 2, seconds, "the partition goes on")
         assert b"E" not in self.said(), "a page is not what was written to it"
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.socket.close()
 
 
 class Migration:

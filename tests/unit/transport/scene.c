@@ -3,11 +3,16 @@
 #include "scene.h"
 
 #include "base/clock.h"
+#include "base/error.h"
 
 #include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 /* ---- the wire ---- */
 
@@ -204,6 +209,40 @@ gboolean scene_exact(const struct scene *scene)
                 0)
             return FALSE;
     return TRUE;
+}
+
+static gboolean both_failed(struct scene *scene)
+{
+    gboolean both = TRUE;
+
+    for (guint i = 0; i < 2; i++) {
+        struct lpm_session_state told = {0};
+
+        lpm_session_get_state(scene->session[i], &told);
+        if (told.failed)
+            assert_true(told.failed == LPM_E_DATA_DAMAGED || told.failed == LPM_E_PROTOCOL);
+        both &= told.failed != 0;
+        lpm_session_state_clear(&told);
+    }
+    return both;
+}
+
+void scene_assert_damage(struct scene *scene)
+{
+    gint64 deadline = lpm_monotonic_us() + 20 * G_USEC_PER_SEC;
+
+    while (!both_failed(scene) && lpm_monotonic_us() < deadline)
+        g_usleep(1000);
+    assert_true(both_failed(scene));
+    lpm_session_stop(scene->session[0]);
+    lpm_session_stop(scene->session[1]);
+    for (guint i = 0; i < SCENE_STREAMS; i++) {
+        struct stream *in = &scene->in[i];
+
+        g_thread_join(g_steal_pointer(&in->thread));
+        assert_true(in->bytes->len <= scene->out[i].bytes->len);
+        assert_memory_equal(in->bytes->data, scene->out[i].bytes->data, in->bytes->len);
+    }
 }
 
 void scene_close(struct scene *scene)

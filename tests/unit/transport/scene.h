@@ -51,6 +51,9 @@ gboolean scene_done(struct scene *scene);
 gboolean scene_await(struct scene *scene, guint seconds);
 /* What came is what went in. */
 gboolean scene_exact(const struct scene *scene);
+/* Waits until damage has failed both sessions, stops them, and asserts that nothing damaged was
+ * delivered: what came is a beginning of what went in. */
+void scene_assert_damage(struct scene *scene);
 void scene_close(struct scene *scene);
 
 #endif
