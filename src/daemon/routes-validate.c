@@ -109,6 +109,11 @@ static json_t *validate_for_peer(struct lpm_request *request, GError **error)
     return lpm_validate_for_peer(request->daemon, request->peer, request->body, error);
 }
 
+static json_t *read_blocks_for_peer(struct lpm_request *request, GError **error)
+{
+    return lpm_validate_blocks_for_peer(request->daemon, request->body, error);
+}
+
 const struct lpm_route lpm_routes_validate[] = {
     {.method = "POST",
      .path = "/v1/validations",
@@ -121,5 +126,10 @@ const struct lpm_route lpm_routes_validate[] = {
      .scope = LPM_SCOPE_PEER,
      .body = LPM_VALIDATE_PEER_BODY,
      .handler = validate_for_peer},
+    {.method = "POST",
+     .path = "/v1/peer/validate/blocks",
+     .scope = LPM_SCOPE_PEER,
+     .body = "model:o nonce:s blocks:a",
+     .handler = read_blocks_for_peer},
     {.method = NULL},
 };

@@ -6,25 +6,27 @@
 #include <string.h>
 
 #define FIRST_BLOCKS 64
-#define LIMIT_US (3 * G_USEC_PER_SEC / 2) /* over a slow path fewer blocks must do */
-#define HASH_CHARACTERS 24                /* 96 bits: enough against chance */
+/* Over a slow path fewer blocks must do. What is read again is read several times. */
+#define LIMIT_US (3 * G_USEC_PER_SEC / 2)
+#define AGAIN_LIMIT_US (G_USEC_PER_SEC / 4)
+#define HASH_CHARACTERS 24 /* 96 bits: enough against chance */
 
-/* The n-th block to read: the first ones in order, then by the nonce. */
-static guint64 offset_of(const guint8 *nonce, guint n, guint64 blocks)
+/* The first ones in order, then by the nonce. */
+guint64 lpm_challenge_block(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint n, guint64 blocks)
 {
     guint8 digest[32];
     gsize length = sizeof(digest);
     guint64 number = 0;
 
     if (n < FIRST_BLOCKS)
-        return MIN(n, blocks - 1) * LPM_CHALLENGE_BLOCK;
+        return MIN(n, blocks - 1);
     g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
     guint32 index = GUINT32_TO_BE(n);
     g_checksum_update(checksum, nonce, LPM_CHALLENGE_NONCE_BYTES);
     g_checksum_update(checksum, (const guint8 *)&index, sizeof(index));
     g_checksum_get_digest(checksum, digest, &length);
     memcpy(&number, digest, sizeof(number));
-    return GUINT64_FROM_BE(number) % blocks * LPM_CHALLENGE_BLOCK;
+    return GUINT64_FROM_BE(number) % blocks;
 }
 
 static json_t *hash(const guint8 *nonce, const guint8 *block)
@@ -39,18 +41,34 @@ static json_t *hash(const guint8 *nonce, const guint8 *block)
     return json_string(text);
 }
 
-json_t *lpm_challenge(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint64 size,
-                      lpm_challenge_read_fn read, void *user)
+/* The n-th block that is asked for; FALSE if the disk has no such. */
+static gboolean choose(const struct lpm_challenge *challenge, guint n, guint64 blocks,
+                       guint64 *number)
 {
-    guint64 blocks = size / LPM_CHALLENGE_BLOCK;
+    if (!challenge->blocks) {
+        *number = lpm_challenge_block(challenge->nonce, n, blocks);
+        return TRUE;
+    }
+    json_int_t asked = json_integer_value(json_array_get(challenge->blocks, n));
+    *number = (guint64)asked;
+    return asked >= 0 && *number < blocks;
+}
+
+json_t *lpm_challenge_answer(const struct lpm_challenge *challenge, guint64 size,
+                             lpm_challenge_read_fn read, void *user)
+{
+    guint64 blocks = size / LPM_CHALLENGE_BLOCK, number;
+    size_t count = challenge->blocks ? json_array_size(challenge->blocks) : LPM_CHALLENGE_BLOCKS;
     guint8 *block = aligned_alloc(LPM_CHALLENGE_BLOCK, LPM_CHALLENGE_BLOCK);
     json_t *answers = json_array();
-    gint64 end = g_get_monotonic_time() + LIMIT_US;
+    gint64 end = g_get_monotonic_time() + (challenge->blocks ? AGAIN_LIMIT_US : LIMIT_US);
 
-    for (guint n = 0; block && blocks && n < LPM_CHALLENGE_BLOCKS; n++) {
-        if (!read(user, offset_of(nonce, n, blocks), block, LPM_CHALLENGE_BLOCK))
+    for (guint n = 0; block && blocks && n < MIN(count, LPM_CHALLENGE_BLOCKS); n++) {
+        gboolean there = choose(challenge, n, blocks, &number);
+
+        if (there && !read(user, number * LPM_CHALLENGE_BLOCK, block, LPM_CHALLENGE_BLOCK))
             break;
-        json_array_append_new(answers, hash(nonce, block));
+        json_array_append_new(answers, there ? hash(challenge->nonce, block) : json_null());
         if (g_get_monotonic_time() > end)
             break;
     }

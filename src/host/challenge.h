@@ -5,7 +5,8 @@
  * hosts read the same blocks: the first ones, where partition tables and file systems describe
  * themselves, and others all over the disk that the run's nonce chooses. Each block's hash is keyed
  * by the nonce, so that what leaves the host says nothing about a disk's content to who does not
- * have it. Blocks that are written meanwhile differ: a few may. Nothing is written.
+ * have it. Blocks that are written meanwhile differ, so those are read again, by number, until it
+ * is known why (daemon/validate/doubts.h). Nothing is written.
  *
  * A copy of the disk that was made a moment ago passes too; only a disk that says who it is can be
  * told from its clone.
@@ -22,14 +23,26 @@
 #define LPM_CHALLENGE_BLOCK 4096
 #define LPM_CHALLENGE_BLOCKS 256
 
+/* What is asked of both hosts. */
+struct lpm_challenge {
+    guint8 nonce[LPM_CHALLENGE_NONCE_BYTES];
+    /* Numbers of blocks, of which LPM_CHALLENGE_BLOCKS are read, borrowed; NULL: the first look, at
+     * blocks that the nonce chooses. May be a peer's. */
+    const json_t *blocks;
+};
+
 /* Reads `length` bytes at `offset` (both multiples of LPM_CHALLENGE_BLOCK) into `data`, which is
  * aligned likewise. FALSE ends the challenge. */
 typedef gboolean (*lpm_challenge_read_fn)(void *user, guint64 offset, void *data, gsize length);
 
-/* The blocks' hashes, "" for one that is all zeros; fewer than LPM_CHALLENGE_BLOCKS if reading
- * fails. A new array. */
-json_t *lpm_challenge(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint64 size,
-                      lpm_challenge_read_fn read, void *user);
+/* The number of the n-th block that a nonce chooses on a disk of `blocks` (not 0). The first look's
+ * are those below LPM_CHALLENGE_BLOCKS; any further ones can be asked for by number. */
+guint64 lpm_challenge_block(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint n, guint64 blocks);
+
+/* The blocks' hashes in order, "" for one that is all zeros, null for one that the disk does not
+ * have; fewer than were asked for if reading fails or takes too long. A new array. */
+json_t *lpm_challenge_answer(const struct lpm_challenge *challenge, guint64 size,
+                             lpm_challenge_read_fn read, void *user);
 
 /* How the answers of two hosts to one challenge compare: blocks of which neither is empty and that
  * are equal, and blocks that differ. */
@@ -39,11 +52,11 @@ void lpm_challenge_compare(const json_t *a, const json_t *b, guint *equal, guint
 
 /* Opens an export of an NBD server (no encryption), sets size_bytes in `facts` and the challenge's
  * answer as `samples`; `cause` on failure. Ends within a few seconds. */
-void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts);
+void lpm_nbd_look(const json_t *disk, const struct lpm_challenge *challenge, json_t *facts);
 
 /* The same over a connection that is there, whose time limits are the caller's: what is wrong, for
  * people, or NULL. */
-const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES],
+const char *lpm_nbd_read(int fd, const char *name, const struct lpm_challenge *challenge,
                          json_t *facts);
 
 /* ---- qemu-nbd.c ---- */
@@ -51,8 +64,8 @@ const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLE
 /* The same of a network disk that only QEMU's own drivers read, by a program of QEMU's that lives
  * for this look. `unable` in `facts`: the cause is this host's tools, not the disk. Blocks for a
  * few seconds at most; any thread. */
-void lpm_qemu_look(struct lpm_host *host, const json_t *disk,
-                   const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts);
+void lpm_qemu_look(struct lpm_host *host, const json_t *disk, const struct lpm_challenge *challenge,
+                   json_t *facts);
 
 /* How QEMU's drivers are told of the disk's storage, a new object without any secret in it. NULL
  * with *why: they are not asked. Pure. */

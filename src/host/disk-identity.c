@@ -313,18 +313,18 @@ static gboolean read_device(void *user, guint64 offset, void *data, gsize length
 }
 
 /* Past the page cache, which may hold what another host has changed since. */
-static void add_samples(json_t *facts, const guint8 *nonce)
+static void add_samples(json_t *facts, const struct lpm_challenge *challenge)
 {
     lpm_autofd fd = open(member(facts, "at"), O_RDONLY | O_NONBLOCK | O_DIRECT | O_CLOEXEC);
     json_int_t size = json_integer_value(json_object_get(facts, "size_bytes"));
 
     if (fd >= 0 && size > 0)
         json_object_set_new(facts, "samples",
-                            lpm_challenge(nonce, (guint64)size, read_device, &fd));
+                            lpm_challenge_answer(challenge, (guint64)size, read_device, &fd));
 }
 
 json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
-                          const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES])
+                          const struct lpm_challenge *challenge)
 {
     const char *type = member(disk, "type"), *path = member(disk, "path");
     const char *protocol = member(disk, "protocol");
@@ -335,10 +335,10 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
         lpm_iscsi_identity(host, disk, facts);
     } else if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "nbd") == 0) {
         json_object_set_new(facts, "kind", json_string("nbd"));
-        lpm_nbd_look(disk, nonce, facts);
+        lpm_nbd_look(disk, challenge, facts);
     } else if (g_strcmp0(type, "network") == 0) {
         json_object_set_new(facts, "kind", json_string("network"));
-        lpm_qemu_look(host, disk, nonce, facts);
+        lpm_qemu_look(host, disk, challenge, facts);
     } else if (g_strcmp0(type, "volume") == 0) {
         look_at_volume(host, disk, facts);
     } else if (path) {
@@ -352,7 +352,7 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
         set_text(facts, "cause", cause);
     }
     if (strcmp(member(facts, "kind"), "block") == 0 && !says_who_it_is(facts))
-        add_samples(facts, nonce);
+        add_samples(facts, challenge);
     return facts;
 }
 

@@ -21,10 +21,10 @@
  * cause: why it cannot be had; absent when all is well; unable: that says nothing of the disk;
  * size_bytes; serial; designators: ["naa:6001...", ...]; identity: the one that others would name;
  * reservation: {type, key}, keys: number registered; file_system, shared (may two hosts mount it),
- * device, inode; local: why only this host has it; samples: answer to the challenge of `nonce`, of
- * a disk that does not say who it is; paths: {usable, all}, of a multipath device. */
+ * device, inode; local: why only this host has it; samples: answer to the challenge, of a
+ * disk that does not say who it is; paths: {usable, all}, of a multipath device. */
 json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
-                          const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES]);
+                          const struct lpm_challenge *challenge);
 
 /* The same for a file by its path: {path, found, cause, size_bytes, digest}. */
 json_t *lpm_file_identity(const char *path);

@@ -131,7 +131,7 @@ static const char *text(const json_t *object, const char *name, const char *othe
     return value ? value : otherwise;
 }
 
-const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES],
+const char *lpm_nbd_read(int fd, const char *name, const struct lpm_challenge *challenge,
                          json_t *facts)
 {
     const struct request bye = {.magic = GUINT32_TO_BE(REQUEST_MAGIC),
@@ -142,12 +142,12 @@ const char *lpm_nbd_read(int fd, const char *name, const guint8 nonce[LPM_CHALLE
     if (cause)
         return cause;
     json_object_set_new(facts, "size_bytes", json_integer((json_int_t)size));
-    json_object_set_new(facts, "samples", lpm_challenge(nonce, size, read_block, &fd));
+    json_object_set_new(facts, "samples", lpm_challenge_answer(challenge, size, read_block, &fd));
     lpm_write_all(fd, &bye, sizeof(bye), NULL);
     return NULL;
 }
 
-void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts)
+void lpm_nbd_look(const json_t *disk, const struct lpm_challenge *challenge, json_t *facts)
 {
     const char *address = text(disk, "address", ""), *port = text(disk, "port", "10809");
     const char *name = text(disk, "name", "");
@@ -160,7 +160,7 @@ void lpm_nbd_look(const json_t *disk, const guint8 nonce[LPM_CHALLENGE_NONCE_BYT
     }
     lpm_autofd fd = dial(address, port);
     const char *cause =
-        fd < 0 ? "its server cannot be reached" : lpm_nbd_read(fd, name, nonce, facts);
+        fd < 0 ? "its server cannot be reached" : lpm_nbd_read(fd, name, challenge, facts);
     if (cause)
         json_object_set_new(facts, "cause", json_string(cause));
 }

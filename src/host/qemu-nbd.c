@@ -326,7 +326,7 @@ static void set_place(const json_t *disk, json_t *facts)
 
 /* Why it did not work, for people: the program's own words are the best. */
 static void run(struct child *child, const char *source, const LpmConfig *config, int key,
-                const guint8 *nonce, json_t *facts)
+                const struct lpm_challenge *challenge, json_t *facts)
 {
     g_autoptr(GError) error = NULL;
     lpm_autofd listener = -1, connection = -1;
@@ -340,7 +340,7 @@ static void run(struct child *child, const char *source, const LpmConfig *config
         return;
     }
     lpm_fd_clear(&listener); /* or the connection would outlive the program */
-    const char *cause = lpm_nbd_read(connection, "", nonce, facts);
+    const char *cause = lpm_nbd_read(connection, "", challenge, facts);
     lpm_fd_clear(&connection);
     g_autofree char *said = end(child);
     if (cause)
@@ -370,8 +370,8 @@ static gboolean open_key(struct lpm_host *host, const json_t *disk, json_t *fact
     return ok;
 }
 
-void lpm_qemu_look(struct lpm_host *host, const json_t *disk,
-                   const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], json_t *facts)
+void lpm_qemu_look(struct lpm_host *host, const json_t *disk, const struct lpm_challenge *challenge,
+                   json_t *facts)
 {
     struct child child = {.said = -1};
     const char *why = NULL;
@@ -390,5 +390,5 @@ void lpm_qemu_look(struct lpm_host *host, const json_t *disk,
     if (!look_up_user(&child, host->config->qemu_user))
         set_cause(facts, "there is no user for QEMU (qemu_user in lpmd.conf)", TRUE);
     else if (open_key(host, disk, facts, &key))
-        run(&child, source, host->config, key, nonce, facts);
+        run(&child, source, host->config, key, challenge, facts);
 }

@@ -45,8 +45,10 @@ static void look_at(gpointer data, gpointer user G_GNUC_UNUSED)
 {
     struct look *look = data;
 
-    look->facts =
-        lpm_disk_identity(look->validation->daemon->host, look->disk, look->validation->nonce);
+    struct lpm_challenge challenge = {.blocks = NULL};
+
+    memcpy(challenge.nonce, look->validation->nonce, sizeof(challenge.nonce));
+    look->facts = lpm_disk_identity(look->validation->daemon->host, look->disk, &challenge);
     json_object_set(look->facts, "target", json_object_get(look->disk, "target"));
     if (strcmp(lpm_fact(look->facts, "kind"), "file") == 0 &&
         !lpm_fact_true(look->disk, "readonly"))
@@ -169,19 +171,30 @@ static void judge_file(const struct pair *pair)
                  pair->target, at);
 }
 
-/* A running partition changes some blocks between the two looks; another disk has hardly one in
- * common that is not empty. */
 static void judge_samples(const struct pair *pair)
 {
     struct lpm_judgement *judgement = pair->judgement;
     const char *at = lpm_fact(pair->here, "at");
+    const json_t *again = json_object_get(pair->here, "again");
+    gboolean settled = lpm_fact_int(again, "rounds") > 0;
+    gint64 other = lpm_fact_int(again, "other");
     guint equal, differ;
 
     lpm_challenge_compare(json_object_get(pair->here, "samples"),
                           json_object_get(pair->there, "samples"), &equal, &differ);
-    if (equal >= SAMPLES_MIN && differ <= equal / 4)
+    if (settled) {
+        equal += (guint)lpm_fact_int(again, "same");
+        differ = (guint)lpm_fact_int(again, "open");
+    }
+    if (other > 0)
+        lpm_find(judgement, LPM_E_DISK_DIFFERS,
+                 "%s: %" G_GINT64_FORMAT " blocks of %s stay what they are on %s while %s reads "
+                 "others there, the first at offset %" G_GINT64_FORMAT,
+                 pair->target, other, at, judgement->source_name, judgement->target_name,
+                 lpm_fact_int(again, "offset"));
+    else if (equal >= SAMPLES_MIN && differ <= (settled ? equal / 4 : 0))
         return;
-    if (differ > equal)
+    else if (!settled && differ > equal)
         lpm_find(judgement, LPM_E_DISK_DIFFERS,
                  "%s: of the blocks of %s that were read on both hosts %u are equal and %u are not",
                  pair->target, at, equal, differ);

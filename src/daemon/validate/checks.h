@@ -13,6 +13,11 @@ json_t *lpm_gather_mapping(struct lpm_validation *validation, GError **error);
 void lpm_judge_mapping(struct lpm_judgement *judgement);
 json_t *lpm_gather_disks(struct lpm_validation *validation, GError **error);
 void lpm_judge_disks(struct lpm_judgement *judgement);
+/* Adds `again`, what lpm_doubts_outcome says, to disks whose samples were not alike. */
+void lpm_disks_settle(struct lpm_validation *validation, json_t *source, const json_t *target);
+/* This host's answers for disks of the model by number: of each entry of `blocks`, null or an array
+ * of numbers, null or an array. A new reference. */
+json_t *lpm_disks_read_again(const struct lpm_validation *validation, const json_t *blocks);
 void lpm_judge_reservations(struct lpm_judgement *judgement);
 void lpm_judge_paths(struct lpm_judgement *judgement);
 void lpm_judge_caches(struct lpm_judgement *judgement);

@@ -113,6 +113,20 @@ static gboolean make_secrets(struct lpm_validation *validation, GError **error)
     return TRUE;
 }
 
+static void settle(struct lpm_validation *validation, json_t *source, const json_t *target)
+{
+    for (const struct lpm_check *check = lpm_checks; check->id && target; check++) {
+        json_t *here = json_object_get(source, check->id);
+
+        if (!check->settle)
+            continue;
+        gint64 begin = lpm_monotonic_us();
+        check->settle(validation, here, json_object_get(target, check->id));
+        gint64 took = lpm_fact_int(here, "took_us") + lpm_monotonic_us() - begin;
+        json_object_set_new(here, "took_us", json_integer(took));
+    }
+}
+
 /* Both sides at once; the report. */
 static json_t *run_source(struct lpm_validation *validation)
 {
@@ -121,6 +135,7 @@ static json_t *run_source(struct lpm_validation *validation)
     json_t *source = lpm_validation_gather(validation);
 
     g_thread_join(thread);
+    settle(validation, source, json_object_get(asking.answer, "facts"));
     json_t *report = lpm_validation_report(validation, source,
                                            json_object_get(asking.answer, "facts"), asking.error);
     json_object_set_new(report, "retained_bytes",
@@ -215,10 +230,25 @@ gboolean lpm_validate_passed(const json_t *report, GError **error)
 
 /* ---- the target ---- */
 
+static gint peer_runs; /* atomic */
+
+static gboolean enter(struct lpm_daemon *daemon, GError **error)
+{
+    if (g_atomic_int_add(&peer_runs, 1) < PEER_RUNS_MAX)
+        return TRUE;
+    g_atomic_int_add(&peer_runs, -1);
+    return lpm_fail(error, LPM_E_TOO_MANY, "%s validates for %d others already",
+                    daemon->config->name, PEER_RUNS_MAX);
+}
+
+static void leave(void)
+{
+    g_atomic_int_add(&peer_runs, -1);
+}
+
 json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const json_t *body,
                               GError **error)
 {
-    static gint running; /* atomic */
     struct lpm_validation validation = {
         .daemon = daemon,
         .side = LPM_SIDE_TARGET,
@@ -232,12 +262,8 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
         lpm_fail(error, LPM_E_BAD_REQUEST, "nonce, session or psk is not of the form lpmd sends");
         return NULL;
     }
-    if (g_atomic_int_add(&running, 1) >= PEER_RUNS_MAX) {
-        g_atomic_int_add(&running, -1);
-        lpm_fail(error, LPM_E_TOO_MANY, "%s validates for %d others already", daemon->config->name,
-                 PEER_RUNS_MAX);
+    if (!enter(daemon, error))
         return NULL;
-    }
     json_t *model = json_deep_copy(json_object_get(body, "model"));
     json_t *mapping = lpm_mapping_resolve(daemon->config, model);
     validation.model = model;
@@ -248,7 +274,26 @@ json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const
     guint64 kept = lpm_retain_kept(daemon, lpm_fact(model, "uuid"));
     json_decref(mapping);
     json_decref(model);
-    g_atomic_int_add(&running, -1);
+    leave();
     return json_pack("{s:s, s:i, s:I, s:o}", "host", daemon->config->name, "protocol",
                      LPM_API_PROTOCOL, "retained_bytes", (json_int_t)kept, "facts", facts);
+}
+
+json_t *lpm_validate_blocks_for_peer(struct lpm_daemon *daemon, const json_t *body, GError **error)
+{
+    struct lpm_validation validation = {.daemon = daemon, .side = LPM_SIDE_TARGET};
+
+    if (!lpm_unhex(lpm_fact(body, "nonce"), validation.nonce, LPM_NONCE_BYTES)) {
+        lpm_fail(error, LPM_E_BAD_REQUEST, "nonce is not of the form lpmd sends");
+        return NULL;
+    }
+    if (!enter(daemon, error))
+        return NULL;
+    json_t *model = json_deep_copy(json_object_get(body, "model"));
+    json_decref(lpm_mapping_resolve(daemon->config, model));
+    validation.model = model;
+    json_t *samples = lpm_disks_read_again(&validation, json_object_get(body, "blocks"));
+    json_decref(model);
+    leave();
+    return json_pack("{s:o}", "samples", samples);
 }

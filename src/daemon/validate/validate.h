@@ -52,7 +52,11 @@ json_t *lpm_validate_findings(const json_t *report);
 json_t *lpm_validate_for_peer(struct lpm_daemon *daemon, const char *peer, const json_t *body,
                               GError **error);
 
-/* Members of its body, as struct lpm_route writes them. */
+/* Reading blocks of the partition's disks again: POST /v1/peer/validate/blocks. {samples}, of
+ * lpm_disks_read_again. */
+json_t *lpm_validate_blocks_for_peer(struct lpm_daemon *daemon, const json_t *body, GError **error);
+
+/* Members of the first one's body, as struct lpm_route writes them. */
 #define LPM_VALIDATE_PEER_BODY "model:o nonce:s session:s psk:s for_migration:b sample_link:b?"
 
 #endif

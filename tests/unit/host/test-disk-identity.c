@@ -89,9 +89,9 @@ static gboolean read_disk(void *user, guint64 offset, void *data, gsize length)
 
 static void compare_disks(const struct disk *a, const struct disk *b, guint *equal, guint *differ)
 {
-    const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES] = {1, 2, 3};
-    json_t *left = lpm_challenge(nonce, a->size, read_disk, (void *)a);
-    json_t *right = lpm_challenge(nonce, b->size, read_disk, (void *)b);
+    const struct lpm_challenge challenge = {.nonce = {1, 2, 3}};
+    json_t *left = lpm_challenge_answer(&challenge, a->size, read_disk, (void *)a);
+    json_t *right = lpm_challenge_answer(&challenge, b->size, read_disk, (void *)b);
 
     lpm_challenge_compare(left, right, equal, differ);
     json_decref(left);
@@ -124,10 +124,10 @@ static void test_challenge(void **state)
 /* Another run asks for other blocks and other hashes: an answer cannot be kept for later. */
 static void test_challenge_is_new_each_time(void **state)
 {
-    const guint8 one[LPM_CHALLENGE_NONCE_BYTES] = {1}, two[LPM_CHALLENGE_NONCE_BYTES] = {2};
+    const struct lpm_challenge one = {.nonce = {1}}, two = {.nonce = {2}};
     const struct disk disk = {.size = 64 << 20};
-    json_t *left = lpm_challenge(one, disk.size, read_disk, (void *)&disk);
-    json_t *right = lpm_challenge(two, disk.size, read_disk, (void *)&disk);
+    json_t *left = lpm_challenge_answer(&one, disk.size, read_disk, (void *)&disk);
+    json_t *right = lpm_challenge_answer(&two, disk.size, read_disk, (void *)&disk);
     guint equal, differ;
 
     (void)state;
@@ -135,6 +135,32 @@ static void test_challenge_is_new_each_time(void **state)
     assert_int_equal(equal, 0);
     json_decref(left);
     json_decref(right);
+}
+
+/* By number, as a peer asks: numbers that the disk does not have, and no numbers at all. */
+static void test_challenge_by_number(void **state)
+{
+    const struct disk disk = {.size = 64 << 20}, tiny = {.size = 512};
+    json_t *blocks =
+        json_pack("[i, I, I, s, i]", 5, (json_int_t)(64 << 20), (json_int_t)-1, "x", 5);
+    const struct lpm_challenge challenge = {.nonce = {1}, .blocks = blocks};
+    json_t *answer = lpm_challenge_answer(&challenge, disk.size, read_disk, (void *)&disk);
+    json_t *none = lpm_challenge_answer(&challenge, tiny.size, read_disk, (void *)&tiny);
+
+    (void)state;
+    assert_int_equal(json_array_size(answer), 5);
+    assert_true(json_is_null(json_array_get(answer, 1)) && json_is_null(json_array_get(answer, 2)));
+    assert_true(json_equal(json_array_get(answer, 0), json_array_get(answer, 4)));
+    assert_true(json_is_string(json_array_get(answer, 0)));
+    assert_int_equal(json_array_size(none), 0);
+    json_decref(answer);
+    json_decref(none);
+    for (int i = 0; i < 1000; i++)
+        json_array_append_new(blocks, json_integer(1));
+    answer = lpm_challenge_answer(&challenge, disk.size, read_disk, (void *)&disk);
+    assert_int_equal(json_array_size(answer), LPM_CHALLENGE_BLOCKS);
+    json_decref(answer);
+    json_decref(blocks);
 }
 
 static void test_marks(void **state)
@@ -425,6 +451,7 @@ int main(void)
         cmocka_unit_test(test_serial),
         cmocka_unit_test(test_challenge),
         cmocka_unit_test(test_challenge_is_new_each_time),
+        cmocka_unit_test(test_challenge_by_number),
         cmocka_unit_test(test_marks),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_probe_without_interface),
