@@ -133,26 +133,12 @@ static gboolean make_round(struct rounds *rounds)
     return answered;
 }
 
-static void read_first(struct rounds *rounds)
-{
-    json_t *blocks = open_blocks(rounds), *here = lpm_disks_read_again(rounds->validation, blocks);
-
-    for (gsize i = 0; i < rounds->count; i++) {
-        if (rounds->doubts[i])
-            lpm_doubts_begin(rounds->doubts[i], json_array_get(here, i));
-    }
-    json_decref(blocks);
-    json_decref(here);
-}
-
 void lpm_disks_settle(struct lpm_validation *validation, json_t *source, const json_t *target)
 {
     struct rounds rounds = {.validation = validation};
     gint64 end = g_get_monotonic_time() + LIMIT_US;
 
     begin(&rounds, source, target);
-    if (is_open(&rounds))
-        read_first(&rounds);
     for (guint n = 0; n < ROUNDS_MAX && is_open(&rounds); n++) {
         if ((n >= LPM_DOUBTS_STILL && g_get_monotonic_time() > end) || !make_round(&rounds))
             break;

@@ -28,9 +28,9 @@ static const char *answer(const json_t *answers, size_t i)
     return json_string_value(json_array_get(answers, i));
 }
 
-static void add(struct lpm_doubts *doubts, guint64 number)
+static void add(struct lpm_doubts *doubts, guint64 number, const char *here)
 {
-    const struct block block = {.number = number};
+    const struct block block = {.number = number, .here = g_strdup(here)};
 
     g_array_append_val(doubts->open, block);
 }
@@ -47,14 +47,14 @@ struct lpm_doubts *lpm_doubts_new(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES],
     for (guint n = 0; blocks && n < MIN(count, LPM_CHALLENGE_BLOCKS); n++) {
         if (g_strcmp0(answer(here, n), answer(there, n)) != 0 &&
             doubts->open->len < LPM_CHALLENGE_BLOCKS - LPM_DOUBTS_FRESH)
-            add(doubts, lpm_challenge_block(nonce, n, blocks));
+            add(doubts, lpm_challenge_block(nonce, n, blocks), answer(here, n));
     }
     if (doubts->open->len == 0) {
         lpm_doubts_free(doubts);
         return NULL;
     }
     for (guint n = 0; n < LPM_DOUBTS_FRESH; n++)
-        add(doubts, lpm_challenge_block(nonce, LPM_CHALLENGE_BLOCKS + n, blocks));
+        add(doubts, lpm_challenge_block(nonce, LPM_CHALLENGE_BLOCKS + n, blocks), NULL);
     return doubts;
 }
 
@@ -80,12 +80,6 @@ static void keep(char **place, const char *text)
 {
     g_free(*place);
     *place = g_strdup(text);
-}
-
-void lpm_doubts_begin(struct lpm_doubts *doubts, const json_t *here)
-{
-    for (guint i = 0; i < doubts->open->len; i++)
-        keep(&g_array_index(doubts->open, struct block, i).here, answer(here, i));
 }
 
 /* What a round says of a block; TRUE: it is the same one on both hosts. */
@@ -126,24 +120,35 @@ void lpm_doubts_round(struct lpm_doubts *doubts, const json_t *there, const json
     g_array_set_size(doubts->open, kept);
 }
 
-gboolean lpm_doubts_open(const struct lpm_doubts *doubts)
+/* How many blocks are proof; *first: where the first of them is. */
+static guint count_others(const struct lpm_doubts *doubts, guint64 *first)
 {
-    return doubts->open->len > 0;
-}
-
-json_t *lpm_doubts_outcome(const struct lpm_doubts *doubts)
-{
-    guint64 first = 0;
     guint other = 0;
 
+    *first = 0;
     for (guint i = 0; i < doubts->open->len; i++) {
         const struct block *block = &g_array_index(doubts->open, struct block, i);
 
         if (block->still < LPM_DOUBTS_STILL)
             continue;
         if (other++ == 0)
-            first = block->number * LPM_CHALLENGE_BLOCK;
+            *first = block->number * LPM_CHALLENGE_BLOCK;
     }
+    return other;
+}
+
+gboolean lpm_doubts_open(const struct lpm_doubts *doubts)
+{
+    guint64 first;
+
+    return doubts->open->len > 0 && count_others(doubts, &first) < LPM_DOUBTS_CERTAIN;
+}
+
+json_t *lpm_doubts_outcome(const struct lpm_doubts *doubts)
+{
+    guint64 first;
+    guint other = count_others(doubts, &first);
+
     return json_pack("{s:i, s:i, s:i, s:I, s:i}", "rounds", (int)doubts->rounds, "same",
                      (int)doubts->same, "other", (int)other, "offset", (json_int_t)first, "open",
                      (int)(doubts->open->len - other));

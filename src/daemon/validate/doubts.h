@@ -21,11 +21,12 @@
 
 #define LPM_DOUBTS_STILL 2 /* rounds at least that make a proof */
 #define LPM_DOUBTS_FRESH 64
+#define LPM_DOUBTS_CERTAIN 8 /* blocks that are proof: no writer does that by chance */
 
 struct lpm_doubts;
 
-/* Of the answers of both hosts to the first look at a disk of `size` bytes. NULL if nothing
- * differed. */
+/* Of the answers of both hosts to the first look at a disk of `size` bytes; this host's are the
+ * first reading of the first round. NULL if nothing differed. */
 struct lpm_doubts *lpm_doubts_new(const guint8 nonce[LPM_CHALLENGE_NONCE_BYTES], guint64 size,
                                   const json_t *here, const json_t *there);
 void lpm_doubts_free(struct lpm_doubts *doubts);
@@ -33,11 +34,9 @@ void lpm_doubts_free(struct lpm_doubts *doubts);
 /* Numbers of the blocks that are still open, a new array; the answers below are of these, in this
  * order, and may be shorter or not be there at all. */
 json_t *lpm_doubts_blocks(const struct lpm_doubts *doubts);
-/* What this host reads before the first round. */
-void lpm_doubts_begin(struct lpm_doubts *doubts, const json_t *here);
 /* A round: the other host has read them, and then this one again. */
 void lpm_doubts_round(struct lpm_doubts *doubts, const json_t *there, const json_t *here);
-/* Is any block open? */
+/* Would another round tell more? */
 gboolean lpm_doubts_open(const struct lpm_doubts *doubts);
 
 /* {rounds, same: blocks that are not empty and turned out to be alike, other: blocks that are

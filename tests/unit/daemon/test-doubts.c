@@ -68,10 +68,8 @@ static json_t *settle(const struct disk *here, const struct disk *there,
     json_decref(a);
     json_decref(b);
     assert_non_null(doubts);
-    json_t *blocks = lpm_doubts_blocks(doubts), *before = look(here, blocks);
+    json_t *blocks = lpm_doubts_blocks(doubts);
     assert_true(json_array_size(blocks) <= LPM_CHALLENGE_BLOCKS);
-    lpm_doubts_begin(doubts, before);
-    json_decref(before);
     for (guint n = 0; n < rounds && lpm_doubts_open(doubts); n++) {
         json_decref(blocks);
         blocks = lpm_doubts_blocks(doubts);
@@ -122,7 +120,6 @@ static void test_writer_that_has_ended(void **state)
     json_t *a = look(&old, NULL), *b = look(&disk, NULL);
     struct lpm_doubts *doubts = lpm_doubts_new(first.nonce, BLOCKS * LPM_CHALLENGE_BLOCK, a, b);
     json_t *blocks = lpm_doubts_blocks(doubts), *now = look(&disk, blocks);
-    lpm_doubts_begin(doubts, now);
     lpm_doubts_round(doubts, now, now);
     assert_false(lpm_doubts_open(doubts));
     json_t *outcome = lpm_doubts_outcome(doubts);
@@ -155,6 +152,22 @@ static void test_copy_that_diverged(void **state)
     json_decref(outcome);
 }
 
+/* Another disk is told in as few rounds as a proof takes. */
+static void test_other_disk(void **state)
+{
+    struct disk disk, other;
+    const struct writer none = {.disk = &disk};
+
+    (void)state;
+    fill(&disk);
+    for (guint i = 0; i < BLOCKS; i++)
+        other.blocks[i] = 7000 + i;
+    json_t *outcome = settle(&disk, &other, &none, 4);
+    assert_int_equal(number(outcome, "rounds"), LPM_DOUBTS_STILL);
+    assert_true(number(outcome, "other") > 128);
+    json_decref(outcome);
+}
+
 /* A block that is another one here each round proves nothing, though it is still within a round;
  * nor does one of which an answer is missing. */
 static void test_a_change_begins_anew(void **state)
@@ -169,7 +182,6 @@ static void test_a_change_begins_anew(void **state)
     struct lpm_doubts *doubts = lpm_doubts_new(first.nonce, LPM_CHALLENGE_BLOCK, a, b);
 
     (void)state;
-    lpm_doubts_begin(doubts, a);
     for (gsize i = 0; i < G_N_ELEMENTS(rounds); i++) {
         lpm_doubts_round(doubts, rounds[i].there, rounds[i].here);
         json_t *outcome = lpm_doubts_outcome(doubts);
@@ -209,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_copy_that_diverged),
         cmocka_unit_test(test_a_change_begins_anew),
         cmocka_unit_test(test_nothing_differs),
+        cmocka_unit_test(test_other_disk),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
