@@ -218,7 +218,22 @@ static gboolean hash_range(int fd, GChecksum *checksum, off_t from, off_t to)
     return TRUE;
 }
 
-static void add_digest(json_t *facts, int fd, off_t size)
+/* Does this kernel make the times of its files? */
+static gboolean is_own(guint64 type)
+{
+    static const guint64 types[] = {EXT4_SUPER_MAGIC,  XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC,
+                                    F2FS_SUPER_MAGIC,  TMPFS_MAGIC,     RAMFS_MAGIC,
+                                    ISOFS_SUPER_MAGIC, SQUASHFS_MAGIC};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(types); i++) {
+        if (types[i] == type)
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A new string; NULL if it cannot be read. */
+static char *hash_file(int fd, off_t size)
 {
     g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
     off_t half = DIGEST_MAX / 2;
@@ -226,12 +241,28 @@ static void add_digest(json_t *facts, int fd, off_t size)
                                      : hash_range(fd, checksum, 0, half) &&
                                            hash_range(fd, checksum, size - half, size);
 
-    if (ok)
-        json_object_set_new(facts, "digest", json_string(g_checksum_get_string(checksum)));
+    return ok ? g_strdup(g_checksum_get_string(checksum)) : NULL;
 }
 
-static void add_file(json_t *facts, int fd, const struct stat *st, const char *path,
-                     gboolean digest)
+/* What changes while it is read has a digest that is of no state of it, and is not remembered. */
+static void add_digest(json_t *facts, int fd, const struct stat *st, struct lpm_digests *digests)
+{
+    const struct lpm_digests_time begun = {g_get_real_time(), g_get_monotonic_time()};
+    g_autofree char *known = digests ? lpm_digests_get(digests, st) : NULL;
+    g_autofree char *digest = known ? g_strdup(known) : hash_file(fd, st->st_size);
+    struct statfs fs;
+    struct stat after;
+
+    if (digest)
+        json_object_set_new(facts, "digest", json_string(digest));
+    if (known)
+        json_object_set_new(facts, "remembered", json_true());
+    else if (digest && digests && fstat(fd, &after) == 0 && lpm_digests_same(st, &after) &&
+             fstatfs(fd, &fs) == 0)
+        lpm_digests_put(digests, st, is_own((guint64)fs.f_type & 0xffffffff), begun, digest);
+}
+
+static void add_file(json_t *facts, int fd, const struct stat *st, const char *path)
 {
     struct statfs fs;
     g_autofree char *device = g_strdup_printf("%u:%u", major(st->st_dev), minor(st->st_dev));
@@ -247,13 +278,12 @@ static void add_file(json_t *facts, int fd, const struct stat *st, const char *p
         json_object_set_new(facts, "shared",
                             json_boolean(is_shared(path, (guint64)fs.f_type & 0xffffffff)));
     }
-    if (digest)
-        add_digest(facts, fd, st->st_size);
 }
 
-/* Whatever lies at `path`. Only files and block devices are opened: opening a character device can
- * do something (a watchdog's, a tape's), and the path may be a peer's. */
-static void look_at(json_t *facts, const char *path, gboolean digest)
+/* Whatever lies at `path`, with a digest of a file if `digest`. Only files and block devices are
+ * opened: opening a character device can do something (a watchdog's, a tape's), and the path may be
+ * a peer's. */
+static void look_at(json_t *facts, const char *path, gboolean digest, struct lpm_digests *digests)
 {
     struct stat st;
     lpm_autofd fd = -1;
@@ -272,17 +302,20 @@ static void look_at(json_t *facts, const char *path, gboolean digest)
         set_text(facts, "cause", g_strerror(errno));
         return;
     }
-    if (S_ISBLK(st.st_mode))
+    if (S_ISBLK(st.st_mode)) {
         add_block(facts, st.st_rdev);
-    else
-        add_file(facts, fd, &st, path, digest);
+        return;
+    }
+    add_file(facts, fd, &st, path);
+    if (digest)
+        add_digest(facts, fd, &st, digests);
 }
 
-json_t *lpm_file_identity(const char *path)
+json_t *lpm_file_identity(struct lpm_digests *digests, const char *path)
 {
     json_t *facts = json_object();
 
-    look_at(facts, path, TRUE);
+    look_at(facts, path, TRUE, digests);
     return facts;
 }
 
@@ -292,7 +325,7 @@ static void look_at_volume(struct lpm_host *host, const json_t *disk, json_t *fa
     g_autofree char *path = pool && volume ? lpm_host_volume_path(host, pool, volume) : NULL;
 
     if (path) {
-        look_at(facts, path, FALSE);
+        look_at(facts, path, FALSE, NULL);
         return;
     }
     json_object_set_new(facts, "missing", json_true());
@@ -342,7 +375,7 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
     } else if (g_strcmp0(type, "volume") == 0) {
         look_at_volume(host, disk, facts);
     } else if (path) {
-        look_at(facts, path, FALSE);
+        look_at(facts, path, FALSE, NULL);
     } else if (g_strcmp0(type, "file") == 0 || g_strcmp0(type, "block") == 0) {
         json_object_set_new(facts, "kind", json_string("empty"));
     } else {

@@ -11,6 +11,7 @@
 #define LPM_HOST_DISK_IDENTITY_H
 
 #include "host/challenge.h"
+#include "host/digests.h"
 #include "host/host.h"
 
 #define LPM_DISK_LIMIT_MS 2000
@@ -26,8 +27,9 @@
 json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
                           const struct lpm_challenge *challenge);
 
-/* The same for a file by its path: {path, found, cause, size_bytes, digest}. */
-json_t *lpm_file_identity(const char *path);
+/* The same for a file by its path, with `digest`, of a large one of both ends. `remembered`: it is
+ * from `digests`, which may be NULL. */
+json_t *lpm_file_identity(struct lpm_digests *digests, const char *path);
 
 /* Makes `.lpm-NONCE` beside `path`, with the nonce in it; its own path, which the caller unlinks.
  * NULL when the folder cannot be written. */

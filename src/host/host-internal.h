@@ -5,16 +5,18 @@
 #ifndef LPM_HOST_HOST_INTERNAL_H
 #define LPM_HOST_HOST_INTERNAL_H
 
+#include "host/digests.h"
 #include "host/host.h"
 
 #include <libvirt/libvirt.h>
 
 struct lpm_host {
-    const LpmConfig *config;    /* immutable */
-    lpm_host_event_fn on_event; /* immutable */
-    void *user;                 /* immutable */
-    GThread *thread;            /* immutable: runs libvirt's event loop */
-    gint closing;               /* atomic */
+    const LpmConfig *config;     /* immutable */
+    lpm_host_event_fn on_event;  /* immutable */
+    void *user;                  /* immutable */
+    struct lpm_digests *digests; /* immutable, locks itself */
+    GThread *thread;             /* immutable: runs libvirt's event loop */
+    gint closing;                /* atomic */
     GMutex lock;
     virConnectPtr connection; /* under lock: control connection, NULL while libvirtd is away */
     int event_id;             /* under lock: registration of monitor events on it */

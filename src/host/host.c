@@ -99,11 +99,13 @@ struct lpm_host *lpm_host_open(const LpmConfig *config, lpm_host_event_fn on_eve
     host->config = config;
     host->on_event = on_event;
     host->user = user;
+    host->digests = lpm_digests_new();
     g_mutex_init(&host->lock);
     virSetErrorFunc(NULL, ignore_libvirt_error);
     if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0) {
         lpm_host_fail(error, "starting libvirt's client");
         g_mutex_clear(&host->lock);
+        lpm_digests_free(host->digests);
         g_free(host);
         return NULL;
     }
@@ -128,7 +130,13 @@ void lpm_host_close(struct lpm_host *host)
     virEventAddTimeout(0, wake_timer, NULL, NULL);
     g_thread_join(host->thread);
     g_mutex_clear(&host->lock);
+    lpm_digests_free(host->digests);
     g_free(host);
+}
+
+struct lpm_digests *lpm_host_digests(struct lpm_host *host)
+{
+    return host->digests;
 }
 
 static char *version_text(unsigned long version)

@@ -30,6 +30,9 @@ struct lpm_host *lpm_host_open(const LpmConfig *config, lpm_host_event_fn on_eve
                                GError **error);
 void lpm_host_close(struct lpm_host *host);
 
+/* The digests of files that this program remembers (digests.h), for as long as the host. */
+struct lpm_digests *lpm_host_digests(struct lpm_host *host);
+
 /* {"libvirt": "9.0.0", "qemu": "7.2.22"}; NULL with LPM_E_LIBVIRT_UNREACHABLE. */
 json_t *lpm_host_versions(struct lpm_host *host, GError **error);
 

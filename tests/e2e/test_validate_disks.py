@@ -293,3 +293,18 @@ def test_other_kernel(lab, tiny, image):
     with bound(lab, "beta", image, kernel):
         report = validate(lab, tiny)
         assert codes(report) == ["LPM-6009"] and report["verdict"] == "may-be-possible"
+
+
+def test_files_are_hashed_once(lab, tiny):
+    """The kernel, which is old; a medium that is replaced is seen at once."""
+    path = private(lab, "alpha", "seed.iso", b"seed" * 4096)
+    private(lab, "beta", "seed.iso", b"seed" * 4096)
+
+    def facts():
+        found = next(c["facts"] for c in validate(lab, tiny)["checks"] if c["id"] == "files")
+        return [f for side in ("source", "target") for f in found[side]["files"]]
+    with attached_file(lab, tiny, path, "--mode", "readonly"):
+        facts()
+        assert all(f["remembered"] for f in facts() if f["role"] in ("kernel", "initrd"))
+        private(lab, "beta", "seed.iso", b"Seed" * 4096)
+        assert codes(validate(lab, tiny)) == ["LPM-6008"]

@@ -12,13 +12,14 @@
 #include <string.h>
 
 /* `of`: its path on the source, by which both hosts' are matched. */
-static void add(json_t *files, const char *role, const char *path, const char *of)
+static void add(struct lpm_host *host, json_t *files, const char *role, const char *path,
+                const char *of)
 {
     json_t *facts;
 
     if (json_array_size(files) >= LPM_DEVICES_MAX)
         return;
-    facts = lpm_file_identity(path);
+    facts = lpm_file_identity(lpm_host_digests(host), path);
     if (strcmp(lpm_fact(facts, "kind"), "block") == 0) { /* check-disks.c */
         json_decref(facts);
         return;
@@ -38,17 +39,19 @@ static const char *path_there(const json_t *disk)
 
 json_t *lpm_gather_files(struct lpm_validation *validation, GError **error G_GNUC_UNUSED)
 {
+    struct lpm_host *host = validation->daemon->host;
     const json_t *model = validation->model, *entry, *layer;
     json_t *files = json_array();
     size_t i, k;
 
     json_array_foreach (json_object_get(model, "os_files"), i, entry)
-        add(files, lpm_fact(entry, "role"), lpm_fact(entry, "path"), lpm_fact(entry, "path"));
+        add(host, files, lpm_fact(entry, "role"), lpm_fact(entry, "path"), lpm_fact(entry, "path"));
     json_array_foreach (json_object_get(model, "disks"), i, entry) {
         if (lpm_fact_true(entry, "readonly") && *lpm_fact(entry, "path"))
-            add(files, lpm_fact(entry, "target"), lpm_fact(entry, "path"), path_there(entry));
+            add(host, files, lpm_fact(entry, "target"), lpm_fact(entry, "path"), path_there(entry));
         json_array_foreach (json_object_get(entry, "backing"), k, layer)
-            add(files, lpm_fact(entry, "target"), lpm_fact(layer, "path"), lpm_fact(layer, "path"));
+            add(host, files, lpm_fact(entry, "target"), lpm_fact(layer, "path"),
+                lpm_fact(layer, "path"));
     }
     return json_pack("{s:o}", "files", files);
 }

@@ -187,17 +187,17 @@ static void test_files(void **state)
 {
     g_autofree char *folder = g_dir_make_tmp("lpm-test-XXXXXX", NULL);
     g_autofree char *path = g_build_filename(folder, "image", NULL);
-    json_t *absent = lpm_file_identity(path);
+    json_t *absent = lpm_file_identity(NULL, path);
 
     (void)state;
     assert_true(json_is_true(json_object_get(absent, "missing")));
     assert_true(json_is_string(json_object_get(absent, "cause")));
     assert_true(g_file_set_contents(path, "hello", -1, NULL));
-    json_t *present = lpm_file_identity(path);
+    json_t *present = lpm_file_identity(NULL, path);
     assert_string_equal(json_string_value(json_object_get(present, "digest")),
                         "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824");
     assert_int_equal(json_integer_value(json_object_get(present, "size_bytes")), 5);
-    json_t *odd = lpm_file_identity(folder);
+    json_t *odd = lpm_file_identity(NULL, folder);
     assert_true(json_is_string(json_object_get(odd, "cause")));
     json_decref(absent);
     json_decref(present);
