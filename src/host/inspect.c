@@ -80,18 +80,6 @@ static char *host_model(LpmXml *xml)
                            begin + 1);
 }
 
-/* The same for who compares it by hand: {model, features: [{name, policy}]}. */
-static json_t *host_model_parts(LpmXml *xml)
-{
-    static const struct lpm_xml_member members[] = {{"name", "@name", LPM_XML_TEXT},
-                                                    {"policy", "@policy", LPM_XML_TEXT},
-                                                    {NULL, NULL, LPM_XML_TEXT}};
-    g_autofree char *model = lpm_xml_text(xml, NULL, "cpu/mode[@name='host-model']/model");
-
-    return json_pack("{s:s, s:o}", "model", model, "features",
-                     lpm_xml_list(xml, "cpu/mode[@name='host-model']/feature", members));
-}
-
 /* The names of processors that a partition can be given by name. */
 static json_t *custom_models(LpmXml *xml)
 {
@@ -128,12 +116,11 @@ json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **
         lpm_xml_has(xml, NULL, "devices/tpm/enum[@name='backendModel']/value[.='emulator']");
     g_autofree char *as_model = host_model(xml);
     g_autofree char *own = host_xml ? lpm_xml_text(host_xml, NULL, "host/cpu/model") : g_strdup("");
-    return json_pack(
-        "{s:b, s:s, s:I, s:s, s:s, s:b, s:s, s:s, s:o, s:o}", "known", TRUE, "emulator", emulator,
-        "vcpus_max", (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0), "cpu_xml", cpu,
-        "microcode", microcode, "tpm_emulator", tpm, "host_model_xml", as_model, "cpu_model", own,
-        "cpu_models", lpm_is_power(member(model, "arch")) ? custom_models(xml) : json_array(),
-        "host_model", host_model_parts(xml));
+    return json_pack("{s:b, s:s, s:I, s:s, s:s, s:b, s:s, s:s, s:o}", "known", TRUE, "emulator",
+                     emulator, "vcpus_max", (json_int_t)lpm_xml_int(xml, NULL, "vcpu/@max", 0),
+                     "cpu_xml", cpu, "microcode", microcode, "tpm_emulator", tpm, "host_model_xml",
+                     as_model, "cpu_model", own, "cpu_models",
+                     lpm_is_power(member(model, "arch")) ? custom_models(xml) : json_array());
 }
 
 json_t *lpm_host_compare_cpu(struct lpm_host *host, const json_t *model, const char *cpu_xml,

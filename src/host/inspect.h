@@ -35,8 +35,8 @@ json_t *lpm_host_definitions(struct lpm_host *host, GError **error);
 /* What this host's QEMU can be: of a partition's {arch, machine, hypervisor, emulator} in `model`.
  * {emulator, known (machine type and kind of virtualisation), cause, vcpus_max, cpu_xml (the host's
  *  own processor, of passthrough), cpu_model (its name), host_model_xml (what mode host-model is
- *  here), host_model: {model, features: [{name, policy}]} (the same), cpu_models: [{name}] (which
- * can be had by name; of Power only), microcode, tpm_emulator}. */
+ *  here), cpu_models: [{name}] (which can be had by name; of Power only), microcode,
+ *  tpm_emulator}. */
 json_t *lpm_host_abilities(struct lpm_host *host, const json_t *model, GError **error);
 
 /* ppc64, ppc64le. */

@@ -4,8 +4,10 @@
 """lpm validate: networks between the hosts, and what the hosts are (see test_validate.py)."""
 
 import contextlib
+import glob
 import os
 import re
+import shutil
 
 import pytest
 
@@ -323,6 +325,64 @@ def test_processor_lacks_a_feature(lab, tiny):
     with other_qemu(lab, "beta", b"\0cx16\0", b"\0cx1q\0"):
         report = validate(lab, tiny)
         assert codes(report) == ["LPM-6020"] and "cx16" in cause(report, "LPM-6020")
+
+
+def test_way_back_of_what_is_made_anew(lab, tiny):
+    """The target has a feature that the source has not, and which a partition that is started there
+    with its host's processor would get: libvirt of the source says that it could not have it."""
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>anew</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, (r"<cpu .*?</cpu>", "<cpu mode='host-model'/>"))
+    with defined(lab, "alpha", "anew", path):
+        assert codes(validate(lab, "anew")) == []
+        with other_qemu(lab, "alpha", b"\0cx16\0", b"\0cx1q\0"):
+            report = validate(lab, "anew")
+            assert codes(report) == ["LPM-6023"] and "cx16" in cause(report, "LPM-6023")
+
+
+def test_microcode(lab, tiny):
+    """Of a partition that would have the processor itself; it is not started. libvirt of a machine
+    that only emulates has more to say of such a one, so what counts is what is added."""
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>own</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, ("<domain type='qemu'", "<domain type='kvm'"),
+                      (r"<cpu .*?</cpu>", "<cpu mode='host-passthrough'/>"))
+    with open("/proc/cpuinfo", encoding="ascii") as f:
+        text, count = re.subn(r"(?m)^(microcode\s*:) .*", r"\1 0x4711", f.read())
+    if not count:
+        pytest.skip("the kernel does not tell the processor's microcode")
+    if "<domain type='kvm'" not in lab.virsh("alpha", "capabilities"):
+        pytest.skip("libvirt here does not know KVM, so it defines no such partition")
+    cpuinfo = os.path.join(lab.lab.var_dir, "cpuinfo")
+    with open(cpuinfo, "w", encoding="ascii") as f:
+        f.write(text)
+    with defined(lab, "alpha", "own", path):
+        before = codes(validate(lab, "own"))
+        assert "LPM-6021" not in before
+        with bound(lab, "beta", cpuinfo, "/proc/cpuinfo"):
+            restart_libvirt(lab, "beta")
+            report = validate(lab, "own")
+        restart_libvirt(lab, "beta")
+        assert codes(report) == sorted(before + ["LPM-6021"])
+        assert str(0x4711) in cause(report, "LPM-6021")
+
+
+def test_more_processors_than_the_machine_can_have(lab, tiny):
+    """libvirt of the target believes that its QEMU gives such a machine one processor at most."""
+    path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>two</name>"), ANOTHER_UUID,
+                      ANOTHER_MAC, (r"<vcpu placement='static'>1<", "<vcpu placement='static'>2<"))
+    cache = os.path.join(lab.lab.var_dir, "narrow-cache")
+    shutil.copytree(host.SHARED["/var/cache/libvirt"], cache)
+    for name in glob.glob(f"{cache}/qemu/capabilities/*.xml"):
+        with open(name, encoding="utf-8") as f:
+            text = f.read()
+        with open(name, "w", encoding="utf-8") as f:
+            f.write(re.sub(r"maxCpus='\d+'", "maxCpus='1'", text))
+    with defined(lab, "alpha", "two", path):
+        assert codes(validate(lab, "two")) == []
+        with bound(lab, "beta", cache, "/var/cache/libvirt"):
+            restart_libvirt(lab, "beta")
+            report = validate(lab, "two")
+        restart_libvirt(lab, "beta")
+        assert codes(report) == ["LPM-6032"]
 
 
 def test_fewer_processors(lab, tiny):

@@ -8,7 +8,7 @@
  * A partition with the host's own processor (host-passthrough, maximum) is given whatever is there,
  * which libvirt does not compare; so the source's own processor is compared on the target. One that
  * is defined with the host's (host-model) is fixed while it runs and is made anew when it is
- * started anew: what the source makes of that mode is compared on the target, for the way back.
+ * started anew: what the target makes of that mode is compared on the source, for the way back.
  *
  * On Power libvirt compares nothing; there the compatibility mode is a generation (POWER9), which a
  * host of that or a later one can be.
@@ -55,31 +55,13 @@ static gboolean is_made_anew(const json_t *model)
 
 void lpm_processor_note_host(struct lpm_daemon *daemon, json_t *model)
 {
-    gboolean passthrough = is_passthrough(model) && !is_emulated(model);
-
-    if (!passthrough && !is_made_anew(model))
+    if (!is_passthrough(model) || is_emulated(model))
         return;
     json_t *own = lpm_host_abilities(daemon->host, model, NULL);
     json_t *cpu = json_object_get(own, "cpu_xml");
-    json_t *as_model = json_object_get(own, "host_model_xml");
-    if (passthrough && cpu)
+    if (cpu)
         json_object_set(model, "host_cpu_xml", cpu);
-    if (is_made_anew(model) && as_model)
-        json_object_set(model, "host_model_xml", as_model);
     json_decref(own);
-}
-
-/* What the source's host-model is to this host. */
-static void compare_host_model(struct lpm_validation *validation, json_t *facts)
-{
-    const char *cpu = lpm_fact(validation->model, "host_model_xml");
-
-    if (!*cpu || !is_made_anew(validation->model))
-        return;
-    json_t *compared = lpm_host_compare_cpu(validation->daemon->host, validation->model, cpu, NULL);
-    if (compared)
-        json_object_set(facts, "anew", json_object_get(compared, "result"));
-    json_decref(compared);
 }
 
 json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error)
@@ -90,10 +72,20 @@ json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error)
 
     if (!*cpu || (is_passthrough(model) && is_emulated(model)))
         return json_pack("{s:s}", "result", "none");
-    json_t *facts = lpm_host_compare_cpu(validation->daemon->host, model, cpu, error);
-    if (facts)
-        compare_host_model(validation, facts);
-    return facts;
+    return lpm_host_compare_cpu(validation->daemon->host, model, cpu, error);
+}
+
+/* What the target makes of host-model is asked of the source, by libvirt there, as it will be when
+ * the partition comes back. */
+void lpm_processor_settle(struct lpm_validation *validation, json_t *sources, const json_t *targets)
+{
+    const char *cpu = lpm_fact(json_object_get(targets, "machine"), "host_model_xml");
+
+    if (!*cpu || !is_made_anew(validation->model))
+        return;
+    json_t *compared = lpm_host_compare_cpu(validation->daemon->host, validation->model, cpu, NULL);
+    if (compared)
+        json_object_set_new(json_object_get(sources, "processor"), "way_back", compared);
 }
 
 static gboolean is(const json_t *facts, const char *result)
@@ -125,60 +117,15 @@ static void judge_passthrough(struct lpm_judgement *judgement)
                  judgement->target_name, judgement->source_name);
 }
 
-static const char *policy_of(const json_t *host_model, const char *name)
-{
-    const json_t *feature;
-    size_t i;
-
-    json_array_foreach (json_object_get(host_model, "features"), i, feature) {
-        if (strcmp(lpm_fact(feature, "name"), name) == 0)
-            return lpm_fact(feature, "policy");
-    }
-    return "";
-}
-
-/* A feature that the target has and the source has not, both being described by one model: what
- * the source switches off, or what only the target adds. NULL: none, or two models. libvirt passes
- * over what is switched off. */
-static const char *added_feature(const json_t *here, const json_t *there)
-{
-    const json_t *feature;
-    size_t i;
-
-    if (strcmp(lpm_fact(here, "model"), lpm_fact(there, "model")) != 0)
-        return NULL;
-    json_array_foreach (json_object_get(here, "features"), i, feature) {
-        const char *name = lpm_fact(feature, "name");
-
-        if (strcmp(lpm_fact(feature, "policy"), "disable") == 0 &&
-            strcmp(policy_of(there, name), "disable") != 0)
-            return name;
-    }
-    json_array_foreach (json_object_get(there, "features"), i, feature) {
-        const char *name = lpm_fact(feature, "name");
-
-        if (strcmp(lpm_fact(feature, "policy"), "require") == 0 && !*policy_of(here, name))
-            return name;
-    }
-    return NULL;
-}
-
 static void judge_way_back(struct lpm_judgement *judgement)
 {
-    const json_t *here = json_object_get(judgement->sources, "machine");
-    const json_t *there = json_object_get(judgement->targets, "machine");
-    const char *added =
-        added_feature(json_object_get(here, "host_model"), json_object_get(there, "host_model"));
-    gboolean superset = strcmp(lpm_fact(judgement->target, "anew"), "superset") == 0 &&
-                        strcmp(lpm_fact(judgement->source, "anew"), "superset") != 0;
+    const json_t *way_back = json_object_get(judgement->source, "way_back");
 
-    if (is_made_anew(judgement->model) && (superset || added))
-        lpm_find(
-            judgement, LPM_E_WAY_BACK,
-            "it is defined with the processor of its host (host-model), of which %s's has more "
-            "than %s's%s%s: started anew there it could not come back",
-            judgement->target_name, judgement->source_name, added ? ", so " : "",
-            added ? added : "");
+    if (is_made_anew(judgement->model) && is(way_back, "incompatible"))
+        lpm_find(judgement, LPM_E_WAY_BACK,
+                 "it is defined with the processor of its host (host-model): started anew on %s it "
+                 "could not come back to %s: %s",
+                 judgement->target_name, judgement->source_name, lpm_fact(way_back, "cause"));
 }
 
 /* ---- Power ---- */

@@ -65,9 +65,9 @@ struct lpm_check {
     json_t *(*gather)(struct lpm_validation *validation, GError **error);
     /* Calls lpm_find() for each finding; none: pass. */
     void (*judge)(struct lpm_judgement *judgement);
-    /* Source, or NULL: looks again at what both sides' facts leave open, and adds to the source's.
-     */
-    void (*settle)(struct lpm_validation *validation, json_t *source, const json_t *target);
+    /* Source, or NULL: looks again at what both sides' facts, {id: facts} of all checks, leave
+     * open; adds to this check's of the source. */
+    void (*settle)(struct lpm_validation *validation, json_t *sources, const json_t *targets);
 };
 
 /* In the order of the report; ends with id NULL. */

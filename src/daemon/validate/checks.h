@@ -14,7 +14,7 @@ void lpm_judge_mapping(struct lpm_judgement *judgement);
 json_t *lpm_gather_disks(struct lpm_validation *validation, GError **error);
 void lpm_judge_disks(struct lpm_judgement *judgement);
 /* Adds `again`, what lpm_doubts_outcome says, to disks whose samples were not alike. */
-void lpm_disks_settle(struct lpm_validation *validation, json_t *source, const json_t *target);
+void lpm_disks_settle(struct lpm_validation *validation, json_t *sources, const json_t *targets);
 /* This host's answers for disks of the model by number: of each entry of `blocks`, null or an array
  * of numbers, null or an array. A new reference. */
 json_t *lpm_disks_read_again(const struct lpm_validation *validation, const json_t *blocks);
@@ -41,6 +41,9 @@ void lpm_judge_macs(struct lpm_judgement *judgement);
 void lpm_processor_note_host(struct lpm_daemon *daemon, json_t *model);
 json_t *lpm_gather_processor(struct lpm_validation *validation, GError **error);
 void lpm_judge_processor(struct lpm_judgement *judgement);
+/* Adds `way_back`: what this host says to the target's host-model. */
+void lpm_processor_settle(struct lpm_validation *validation, json_t *sources,
+                          const json_t *targets);
 json_t *lpm_gather_machine(struct lpm_validation *validation, GError **error);
 void lpm_judge_machine(struct lpm_judgement *judgement);
 json_t *lpm_gather_room(struct lpm_validation *validation, GError **error);

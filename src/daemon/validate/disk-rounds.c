@@ -133,8 +133,10 @@ static gboolean make_round(struct rounds *rounds)
     return answered;
 }
 
-void lpm_disks_settle(struct lpm_validation *validation, json_t *source, const json_t *target)
+void lpm_disks_settle(struct lpm_validation *validation, json_t *sources, const json_t *targets)
 {
+    const json_t *source = json_object_get(sources, "disks");
+    const json_t *target = json_object_get(targets, "disks");
     struct rounds rounds = {.validation = validation};
     gint64 end = g_get_monotonic_time() + LIMIT_US;
 

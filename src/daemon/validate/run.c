@@ -118,10 +118,10 @@ static void settle(struct lpm_validation *validation, json_t *source, const json
     for (const struct lpm_check *check = lpm_checks; check->id && target; check++) {
         json_t *here = json_object_get(source, check->id);
 
-        if (!check->settle)
+        if (!check->settle || !here)
             continue;
         gint64 begin = lpm_monotonic_us();
-        check->settle(validation, here, json_object_get(target, check->id));
+        check->settle(validation, source, target);
         gint64 took = lpm_fact_int(here, "took_us") + lpm_monotonic_us() - begin;
         json_object_set_new(here, "took_us", json_integer(took));
     }

@@ -37,7 +37,7 @@ const struct lpm_check lpm_checks[] = {
     {"placement", "What it is bound to is on the target", "R2.7", TRUE, lpm_gather_placement,
      lpm_judge_placement, NULL},
     {"processor", "The target's processor can do what the partition's does", "R2.8", TRUE,
-     lpm_gather_processor, lpm_judge_processor, NULL},
+     lpm_gather_processor, lpm_judge_processor, lpm_processor_settle},
     {"machine", "The target's hypervisor knows the machine", "R2.8", TRUE, lpm_gather_machine,
      lpm_judge_machine, NULL},
     {"names", "Name and UUID are free on the target", "R2.9", TRUE, lpm_gather_names,
