@@ -2,6 +2,8 @@
  * Copyright 2026 The OpenLPM authors */
 #include "daemon/forecast.h"
 
+#include "daemon/suspend-aim.h"
+
 #include <math.h>
 
 #define SECOND 1e6
@@ -36,7 +38,8 @@
 
 /* One end of the ranges, or their middle. */
 struct scenario {
-    double full, zero, rate, ratio, dirty, again, working_set, limit_us; /* bytes, bytes/s */
+    double full, zero, rate, ratio, dirty, again, working_set; /* bytes, bytes/s */
+    guint limit_ms;
     double before_us, after_us, added_us, freeze, devices_us, switch_us;
     enum lpm_post_copy post_copy;
     guint rounds_max;
@@ -159,7 +162,7 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
         .dirty = dirty,
         .again = pick(&lessons->again, which, FALSE),
         .working_set = MIN(dirty * seconds, full),
-        .limit_us = limit_ms * 1e3,
+        .limit_ms = limit_ms,
         .before_us = pick(&lessons->before_us, which, FALSE) * slow + input->sampling_us,
         .after_us = pick(&lessons->after_us, which, FALSE) * slow,
         .added_us = pick(&lessons->added_us, which, FALSE),
@@ -185,11 +188,20 @@ static double scan_us(const struct scenario *scenario)
     return scenario->zero / PAGE * ZERO_PAGE_US;
 }
 
+/* What may be left when the processors are stopped in that round. */
+static double allowed_in(const struct scenario *scenario, int round)
+{
+    guint limit_ms = lpm_suspend_aim(scenario->limit_ms, scenario->post_copy != LPM_POST_COPY_NEVER,
+                                     (guint64)round);
+
+    return scenario->rate * limit_ms / 1e3;
+}
+
 /* Rounds until what is left may go with the processors stopped. QEMU looks each time that the rest
  * falls below what it could send in the time allowed; what was written meanwhile is added then. */
 static void pre_copy(const struct scenario *scenario, struct course *course)
 {
-    double allowed = scenario->rate * scenario->limit_us / SECOND;
+    double allowed = allowed_in(scenario, 1);
     double left = scenario->full, time_us = scan_us(scenario), sent = 0;
     int round = 1;
 
@@ -201,6 +213,7 @@ static void pre_copy(const struct scenario *scenario, struct course *course)
         sent += left - allowed;
         time_us += sending_us(scenario, left - allowed);
         left = MIN(allowed + written, MAX(scenario->working_set, allowed));
+        allowed = allowed_in(scenario, round + 1);
     }
     course->ends = round < ROUNDS_MAX;
     course->rounds = MAX(round, 2); /* the last one is that of the suspension */
