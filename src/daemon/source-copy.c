@@ -151,6 +151,17 @@ void lpm_source_copy_failed(LpmMigration *migration, GError **error)
         lpm_fail(error, LPM_E_INTERNAL, "libvirt's migration ended before its copy was complete");
 }
 
+/* libvirt gives a migration up whose connection it lost, and its call returns when QEMU has: which
+ * may sleep on the way there. */
+static void help_giving_up(LpmMigration *migration)
+{
+    g_mutex_lock(&migration->lock);
+    gboolean lost = migration->rpc_lost;
+    g_mutex_unlock(&migration->lock);
+    if (lost)
+        lpm_host_wake_cancelled(migration->daemon->host, migration->uuid, NULL);
+}
+
 /* Nothing has happened for a moment. FALSE: the copy ends here, as *end says. */
 static gboolean tick(LpmMigration *migration, enum lpm_copy_end *end, GError **error)
 {
@@ -160,6 +171,7 @@ static gboolean tick(LpmMigration *migration, enum lpm_copy_end *end, GError **e
     *end = LPM_COPY_FAILED;
     if (link_gone_too_long(migration, error))
         return FALSE;
+    help_giving_up(migration);
     *end = LPM_COPY_SWITCHING;
     return !lpm_source_wants_post_copy(migration) || !lpm_source_decide_switching(migration, NULL);
 }

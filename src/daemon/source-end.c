@@ -39,6 +39,39 @@ gboolean lpm_source_end_call_thread(LpmMigration *migration, gint64 limit_us)
     return TRUE;
 }
 
+/* A migration that QEMU gives up, since libvirt lost its connection or was told to, may sleep on
+ * the way to its end. */
+static void wake_cancelled(LpmMigration *migration)
+{
+    if (lpm_host_wake_cancelled(migration->daemon->host, migration->uuid, NULL))
+        lpm_migration_log(migration, LPM_LOG_INFO, "woken",
+                          "QEMU's cancelled migration was told to come to its end");
+}
+
+/* Waits for libvirt's call, which ends now. FALSE: not within `limit_us`. */
+static gboolean await_call(LpmMigration *migration, gint64 limit_us)
+{
+    gint64 deadline = g_get_monotonic_time() + limit_us;
+
+    while (!wait_call(migration, PAUSE_US)) {
+        if (g_get_monotonic_time() > deadline)
+            return FALSE;
+        wake_cancelled(migration);
+    }
+    return TRUE;
+}
+
+/* The same for the call of an earlier lpmd, which returns to nobody: its job shows it. */
+static void await_job(LpmMigration *migration, gint64 limit_us)
+{
+    gint64 deadline = g_get_monotonic_time() + limit_us;
+    struct lpm_job job;
+
+    while (lpm_host_job(migration->daemon->host, migration->uuid, &job, NULL) && job.active &&
+           g_get_monotonic_time() < deadline && lpm_migration_pause(migration, PAUSE_US))
+        wake_cancelled(migration);
+}
+
 /* The mover's last figures, and its end. May be repeated. */
 static void quit_mover(LpmMigration *migration)
 {
@@ -59,7 +92,8 @@ static void drop_mover(LpmMigration *migration)
 {
     quit_mover(migration);
     lpm_migration_remove_folder(migration);
-    lpm_source_end_call_thread(migration, G_MAXINT32);
+    await_call(migration, G_MAXINT32);
+    lpm_source_end_call_thread(migration, 0);
 }
 
 /* Best effort: a target that does not hear it learns it when it asks (target.c). */
@@ -158,12 +192,14 @@ static void end_call(LpmMigration *migration, const char *cause)
         lpm_mover_send_fail_finish(lpm_mover_lock(migration->mover), cause, NULL);
         lpm_mover_unlock(migration->mover);
     }
-    if (migration->call_thread && wait_call(migration, ABORT_PATIENCE_US))
+    if (migration->call_thread && await_call(migration, ABORT_PATIENCE_US))
         return;
-    if (migration->call_thread || migration->recovered) {
+    if (migration->call_thread || migration->recovered)
         lpm_host_abort(migration->daemon->host, migration->uuid, NULL);
-        wait_call(migration, ABORT_PATIENCE_US);
-    }
+    if (migration->call_thread)
+        await_call(migration, ABORT_PATIENCE_US);
+    else if (migration->recovered)
+        await_job(migration, ABORT_PATIENCE_US);
 }
 
 static gboolean in_post_copy(enum lpm_partition_state state)
@@ -248,6 +284,7 @@ static gboolean make_source_run(LpmMigration *migration, gboolean *runs)
 
         if (source_runs(migration, runs, &error))
             return TRUE;
+        wake_cancelled(migration);
         if (tries % SAY_EVERY == 0)
             lpm_migration_log(migration, LPM_LOG_ERROR, "rolling-back", "%s", error->message);
         if (!lpm_migration_pause(migration, PAUSE_US))

@@ -112,6 +112,13 @@ gboolean lpm_host_start_post_copy(struct lpm_host *host, const char *uuid, GErro
  * good, which lpm_host_state tells. */
 gboolean lpm_host_abort(struct lpm_host *host, const char *uuid, GError **error);
 
+/* Lets a migration that QEMU was told to cancel, by whomever, come to its end. Between stopping the
+ * processors and showing `pre-switchover` QEMU (7.2) lets go of its lock for an instant: a
+ * cancellation that is dealt with then is not seen by its thread, which waits for ever for the word
+ * to go on, and everybody for it, with the partition suspended. FALSE, with an error, when QEMU is
+ * not cancelling, or cannot be asked: nothing was done then. */
+gboolean lpm_host_wake_cancelled(struct lpm_host *host, const char *uuid, GError **error);
+
 /* Starts the processors of a paused partition. */
 gboolean lpm_host_resume(struct lpm_host *host, const char *uuid, GError **error);
 

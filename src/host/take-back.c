@@ -116,6 +116,20 @@ static gboolean is(const char *status, const char *const *names)
 static const char *const before_switch[] = {"setup", "active", "device", "pre-switchover", NULL};
 static const char *const ended[] = {"completed", "cancelled", "failed", NULL};
 
+/* What sleeps in the instant that host.h tells of waits for exactly this word. QEMU forgets it if
+ * nothing waited, and refuses it in every other state. */
+static gboolean wake(virDomainPtr domain, GError **error)
+{
+    return tell(domain, "migrate-continue", json_pack("{s:s}", "state", "cancelling"), error);
+}
+
+/* After a cancellation one word is enough: who has not seen that one by now cannot fall asleep. */
+static gboolean await_cancelled(virDomainPtr domain, GError **error)
+{
+    wake(domain, NULL);
+    return await(domain, "query-migrate", ended, COMPLETE_LIMIT_US, error);
+}
+
 /* A QEMU that was asked to go over does so as soon as it is read; one that was not is cancelled,
  * which before post-copy does no harm. */
 static gboolean leave_pre_copy(virDomainPtr domain, int fd, char **status, GError **error)
@@ -124,8 +138,7 @@ static gboolean leave_pre_copy(virDomainPtr domain, int fd, char **status, GErro
 
     while (is(*status, before_switch)) {
         if (g_get_monotonic_time() > deadline)
-            return tell(domain, "migrate_cancel", NULL, error) &&
-                   await(domain, "query-migrate", ended, COMPLETE_LIMIT_US, error);
+            return tell(domain, "migrate_cancel", NULL, error) && await_cancelled(domain, error);
         drain(fd);
         g_free(*status);
         *status = status_of(domain, "query-migrate", error);
@@ -178,7 +191,10 @@ gboolean lpm_host_take_back(struct lpm_host *host, const char *uuid, int fd, gbo
     g_autofree char *status = status_of(domain, "query-migrate", error);
     if (!status || (fd >= 0 && !leave_pre_copy(domain, fd, &status, error)))
         return FALSE;
-    if (strcmp(status, "postcopy-active") == 0 && fd >= 0) {
+    if (strcmp(status, "cancelling") == 0) {
+        if (!await_cancelled(domain, error))
+            return FALSE;
+    } else if (strcmp(status, "postcopy-active") == 0 && fd >= 0) {
         if (!play_target(domain, fd, error))
             return FALSE;
     } else if (g_str_has_prefix(status, "postcopy")) {
@@ -206,4 +222,16 @@ gboolean lpm_host_relabel(struct lpm_host *host, const char *uuid, GError **erro
     if (virDomainSuspend(domain) < 0 || virDomainResume(domain) < 0)
         return lpm_host_fail(error, "making libvirt see that the partition runs as before");
     return TRUE;
+}
+
+gboolean lpm_host_wake_cancelled(struct lpm_host *host, const char *uuid, GError **error)
+{
+    lpm_auto_connect connection = NULL;
+    lpm_auto_domain domain = NULL;
+
+    if (!lpm_host_find(host, uuid, &connection, &domain, error))
+        return FALSE;
+    return domain ? wake(domain, error)
+                  : lpm_fail(error, LPM_E_PARTITION_NOT_FOUND, "no partition %s on %s", uuid,
+                             host->config->name);
 }

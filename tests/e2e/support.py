@@ -6,6 +6,7 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import time
 
@@ -96,6 +97,21 @@ def mover_pids(lab):
             if os.readlink(f"/proc/{pid}/exe") == wanted:
                 found.append(pid)
     return sorted(found)
+
+
+def kill_mover(lab, _where, side):
+    """The movers of that side, "source" or "target", as by SIGKILL."""
+    for pid in mover_pids(lab):
+        with open(f"/proc/{pid}/cmdline", encoding="ascii") as f:
+            if f"--side\0{side}\0" in f.read():
+                os.kill(pid, signal.SIGKILL)
+
+
+def kill_libvirtd(lab, where, _side):
+    """SIGKILL, and a new one, as by systemd."""
+    host.stop_libvirt(lab.lab, lab.state, where, kill=True)
+    host.begin_libvirtd(lab.lab, lab.state, where)
+    host.await_libvirt(lab.lab, lab.state, where)
 
 
 def leftovers(lab):

@@ -3,8 +3,16 @@
 
 """`lpm stop`: as long as nothing is decided, everything is as it was before."""
 
-from support import (SLOW, assert_clean, await_copying, await_end, begin, clients, error_of, home,
-                     move, nothing_changes)
+import contextlib
+import os
+import time
+
+import pytest
+
+from lab import lpmd, proc
+from lab.faults.actions import ISCSI
+from support import (SLOW, assert_clean, await_copying, await_end, await_state, begin, clients,
+                     error_of, home, kill_libvirtd, kill_mover, move, nothing_changes, qemu_pid)
 
 
 def test_stop_while_copying(lab, tiny):
@@ -58,3 +66,73 @@ def test_stop_after_the_end(lab, tiny):
             code, document = lab.lpm(where, "stop", tiny)
             assert code == 4
             error_of(document, "LPM-1006")
+
+
+@contextlib.contextmanager
+def storage_stands(lab, where):
+    """No byte passes between the host and its storage."""
+    def rules(order):
+        lines = [f"{order} {chain} -p tcp --{end} {ISCSI} -j DROP"
+                 for chain in ("INPUT", "OUTPUT") for end in ("sport", "dport")]
+        proc.run(lab.enter(where, "iptables-restore", "--noflush"),
+                 stdin="\n".join(["*filter"] + lines + ["COMMIT"]) + "\n")
+    rules("-I")
+    try:
+        yield
+    finally:
+        rules("-D")
+
+
+@contextlib.contextmanager
+def monitor_first(pid):
+    """QEMU's main thread, which serves the monitor, goes before all others of it as soon as it can."""
+    everywhere = os.sched_getaffinity(pid)
+
+    def set_to(processors, nice):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(int(thread), processors)
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    set_to({min(everywhere)}, -20)
+    try:
+        yield
+    finally:
+        set_to(everywhere, 0)
+
+
+def stop(lab, source, _target):
+    assert lab.lpm(source, "stop", "tiny", "--no-wait")[0] == 0
+
+
+def end_mover(lab, source, _target):
+    kill_mover(lab, source, "source")
+
+
+def end_mover_and_lpmd(lab, source, _target):
+    lpmd.stop(lab.lab, lab.state, source, kill=True)
+    kill_mover(lab, source, "source")
+    lpmd.start(lab.lab, lab.state, source)
+    lpmd.wait_ready(lab.lab, lab.state, source)
+
+
+def end_libvirtd(lab, _source, target):
+    kill_libvirtd(lab, target, "target")
+
+
+@pytest.mark.parametrize("how, post_copy, state", [
+    (stop, "never", "stopped"), (end_mover, "auto", "failed"),
+    (end_mover_and_lpmd, "auto", "failed"), (end_libvirtd, "never", "failed")])
+def test_cancelled_while_qemu_looks_away(lab, tiny, how, post_copy, state):
+    """QEMU lets go of its lock for an instant after it has stopped the processors. What cancels it just
+    then it does not see, and would wait for the word to go on for ever, the partition suspended."""
+    with clients(lab, tiny):
+        source, target, identity = begin(lab, tiny, "--post-copy", post_copy)
+        await_copying(lab, source, identity, 1 << 20)
+        with monitor_first(qemu_pid(lab, source, tiny)):
+            with storage_stands(lab, source):  # for which QEMU waits with its lock held
+                await_state(lab, source, identity, ("suspending",))
+                how(lab, source, target)
+                time.sleep(0.3)  # that QEMU has been told nobody sees: its monitor is busy
+            assert await_end(lab, source, identity, 15)["state"] == state
+        assert lab.places(tiny) == [(source, "running")]
+    assert_clean(lab)

@@ -5,7 +5,6 @@
 dies then, the partition goes on, on the one side or on the other, and nobody loses a write."""
 
 import os
-import signal
 import time
 
 import pytest
@@ -13,7 +12,8 @@ import pytest
 import conftest
 from lab import host, lpmd, proc
 from lab.scenario import Scenario
-from support import (api, assert_clean, await_end, begin, clients, home, move, mover_pids, other)
+from support import (api, assert_clean, await_end, begin, clients, home, kill_libvirtd, kill_mover,
+                     move, other)
 
 GUEST = {"mem": 160, "append": "ledger.dirty=0"}
 
@@ -27,19 +27,6 @@ def lab(fault_build):
 def logged(lab, where, identity, text):
     entries = api(lab, where, f"/v1/log?migration={identity}")[1]["entries"]
     return any(text in entry["text"] for entry in entries)
-
-
-def kill_mover(lab, where, side):
-    for pid in mover_pids(lab):
-        with open(f"/proc/{pid}/cmdline", encoding="ascii") as f:
-            if f"--side\0{side}\0" in f.read():
-                os.kill(pid, signal.SIGKILL)
-
-
-def kill_libvirtd(lab, where, side):
-    host.stop_libvirt(lab.lab, lab.state, where, kill=True)
-    host.begin_libvirtd(lab.lab, lab.state, where)
-    host.await_libvirt(lab.lab, lab.state, where)
 
 
 def arm(lab, where, instant, what):
