@@ -259,6 +259,51 @@ def test_paused(lab, tiny):
         lab.virsh("alpha", "resume", tiny)
 
 
+# What a guest's driver does, done for it: one write to a port of a device.
+PANICS = "o /b 0x505 1"  # pvpanic
+SLEEPS = "o /w 0x604 0x2400"  # of the power management that its firmware has set up: sleep, S3
+
+
+def test_crashed_and_suspended_by_its_guest(lab):
+    lab.add_guest("asleep", mem=128, append="ledger.mem=16M ledger.dirty=0", no_start=True)
+    lab.virsh("alpha", "define", definition(
+        lab, "asleep", ("</devices>", "<panic model='isa'/></devices>")))
+    try:
+        for does, becomes in ((PANICS, "is crashed"), (SLEEPS, "is suspended by its guest")):
+            lab.virsh("alpha", "start", "asleep")
+            assert codes(validate(lab, "asleep")) == []
+
+            def has_stopped():  # nothing happens before its firmware has set the device up
+                lab.virsh("alpha", "qemu-monitor-command", "asleep", "--hmp", does)
+                return lab.virsh("alpha", "domstate", "asleep").strip() != "running"
+            proc.wait_until("the partition to stop", has_stopped, 20, interval=0.2)
+            report = validate(lab, "asleep")
+            assert codes(report) == ["LPM-3002"] and becomes in cause(report, "LPM-3002")
+            code, document = lab.lpm("alpha", "migrate", "asleep", "--to", "beta")
+            assert code != 0 and document["error"]["code"] == "LPM-3002", document
+            lab.virsh("alpha", "destroy", "asleep")
+    finally:
+        lab.remove_guest("asleep")
+
+
+BACKUP = """<domainbackup mode='pull'><server transport='unix' socket='{folder}/backup.sock'/><disks>
+<disk name='vda' backup='yes' type='file'><scratch file='{folder}/scratch.qcow2'/></disk>
+<disk name='vdb' backup='no'/></disks></domainbackup>"""
+
+
+def test_backup(lab, tiny):
+    path = os.path.join(lab.lab.var_dir, "backup.xml")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(BACKUP.format(folder=lab.lab.var_dir))
+    lab.virsh("alpha", "backup-begin", tiny, path)
+    try:
+        report = validate(lab, tiny)
+        assert set(codes(report)) == {"LPM-3005"} and "backup" in cause(report, "LPM-3005")
+    finally:
+        lab.virsh("alpha", "domjobabort", tiny)
+    proc.wait_until("the backup to be over", lambda: codes(validate(lab, tiny)) == [], 20)
+
+
 def test_snapshot(lab, tiny):
     """One that libvirt is only told of: its metadata is what cannot be moved."""
     xml = lab.virsh("alpha", "dumpxml", tiny)
