@@ -357,7 +357,11 @@ def test_microcode(lab, tiny):
     with defined(lab, "alpha", "own", path):
         before = codes(validate(lab, "own"))
         assert "LPM-6021" not in before
-        with bound(lab, "beta", cpuinfo, "/proc/cpuinfo"):
+        # What libvirt remembers is of one microcode: in a folder of its own.
+        cache = os.path.join(lab.lab.var_dir, "microcode-cache")
+        os.makedirs(cache)
+        with bound(lab, "beta", cpuinfo, "/proc/cpuinfo"), \
+                bound(lab, "beta", cache, "/var/cache/libvirt"):
             restart_libvirt(lab, "beta")
             report = validate(lab, "own")
         restart_libvirt(lab, "beta")
@@ -370,14 +374,14 @@ def test_more_processors_than_the_machine_can_have(lab, tiny):
     path = definition(lab, tiny, (f"<name>{tiny}</name>", "<name>two</name>"), ANOTHER_UUID,
                       ANOTHER_MAC, (r"<vcpu placement='static'>1<", "<vcpu placement='static'>2<"))
     cache = os.path.join(lab.lab.var_dir, "narrow-cache")
-    shutil.copytree(host.SHARED["/var/cache/libvirt"], cache)
-    for name in glob.glob(f"{cache}/qemu/capabilities/*.xml"):
-        with open(name, encoding="utf-8") as f:
-            text = f.read()
-        with open(name, "w", encoding="utf-8") as f:
-            f.write(re.sub(r"maxCpus='\d+'", "maxCpus='1'", text))
     with defined(lab, "alpha", "two", path):
         assert codes(validate(lab, "two")) == []
+        shutil.copytree(host.SHARED["/var/cache/libvirt"], cache)
+        for name in glob.glob(f"{cache}/qemu/capabilities/*.xml"):
+            with open(name, encoding="utf-8") as f:
+                text = f.read()
+            with open(name, "w", encoding="utf-8") as f:
+                f.write(re.sub(r"maxCpus='\d+'", "maxCpus='1'", text))
         with bound(lab, "beta", cache, "/var/cache/libvirt"):
             restart_libvirt(lab, "beta")
             report = validate(lab, "two")
