@@ -6,6 +6,7 @@
  * cuts and the parser; the rest is the stream.
  */
 #include "require.h"
+#include "stream/bitmap-marks.h"
 #include "stream/return-path.h"
 #include "stream/stream-parser.h"
 
@@ -74,6 +75,42 @@ static void run_return(const uint8_t *data, gsize size, uint32_t seed, struct lp
     memcpy(info, lpm_return_parser_info(parser), sizeof *info);
 }
 
+/* The same with marks in its bitmaps: however it is cut the same bits are set, and none is cleared.
+ */
+static GByteArray *run_marks(const uint8_t *data, gsize size, uint32_t seed)
+{
+    g_autoptr(LpmReturnParser) parser = lpm_return_parser_new();
+    g_autoptr(LpmBitmapMarks) marks = lpm_bitmap_marks_new();
+    GByteArray *bytes = g_byte_array_append(g_byte_array_new(), data, (guint)size);
+    struct lpm_return_event event;
+
+    lpm_bitmap_marks_add(marks, "ram", 3, 90);
+    lpm_bitmap_marks_add(marks, "pc.ram", 0, 17);
+    lpm_bitmap_marks_add(marks, "", 1, G_MAXUINT64 - 1);
+    for (gsize at = 0; at < size;) {
+        gsize piece = next_piece(&seed);
+        gsize end = at + MIN(piece, size - at);
+
+        while (at < end) {
+            guint8 *here = bytes->data + at;
+
+            at += lpm_return_parser_step(parser, here, end - at, &event);
+            if (event.type != LPM_RETURN_BYTES || event.data == here)
+                lpm_bitmap_marks_apply(marks, &event, here);
+        }
+    }
+    for (gsize i = 0; i < size; i++)
+        REQUIRE((bytes->data[i] & data[i]) == data[i]);
+    return bytes;
+}
+
+static void fuzz_marks(const uint8_t *data, gsize size, uint32_t seed)
+{
+    g_autoptr(GByteArray) whole = run_marks(data, size, 0), cut = run_marks(data, size, seed);
+
+    REQUIRE(!size || !memcmp(whole->data, cut->data, size));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size)
@@ -85,6 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         run_return(data + 1, size - 1, data[0] + 1u, &cut);
         REQUIRE(whole.position == cut.position && whole.messages == cut.messages);
         REQUIRE(whole.degraded == cut.degraded && whole.shut == cut.shut);
+        fuzz_marks(data + 1, size - 1, data[0] + 1u);
     } else {
         struct lpm_stream_info whole, cut;
 
