@@ -54,6 +54,11 @@ static const char *const migrations[] = {
     "NOT NULL, document TEXT NOT NULL) STRICT;",
     ("CREATE TABLE timelines (number INTEGER PRIMARY KEY AUTOINCREMENT, migration TEXT NOT NULL "
      "UNIQUE REFERENCES migrations (id), samples TEXT NOT NULL) STRICT;"),
+    ("CREATE TABLE fed (migration TEXT NOT NULL REFERENCES migrations (id), length INTEGER NOT "
+     "NULL, offset INTEGER NOT NULL, PRIMARY KEY (migration, length, offset)) STRICT, WITHOUT "
+     "ROWID;"
+     "CREATE TRIGGER fed_until_the_end AFTER UPDATE OF ended_ms ON migrations WHEN NEW.ended_ms IS "
+     "NOT NULL BEGIN DELETE FROM fed WHERE migration = NEW.id; END;"),
 };
 
 gboolean lpm_journal_db_fail(struct lpm_journal *journal, const char *doing, GError **error)

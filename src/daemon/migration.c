@@ -113,6 +113,8 @@ void lpm_migration_unref(LpmMigration *migration)
     g_clear_pointer(&migration->source_stats, json_decref);
     g_clear_pointer(&migration->manifest, json_decref);
     g_clear_pointer(&migration->marks, json_decref);
+    g_clear_pointer(&migration->memory, json_decref);
+    lpm_guest_pages_free(migration->guest_pages);
     lpm_timeline_free(migration->timeline);
     g_free(migration->waits_for);
     explicit_bzero(migration->psk, sizeof(migration->psk));

@@ -15,6 +15,7 @@
 #include "daemon/journal.h"
 #include "daemon/mover-process.h"
 #include "daemon/timeline.h"
+#include "host/guest-pages.h"
 #include "host/host.h"
 #include "host/qemu-process.h"
 
@@ -175,8 +176,11 @@ typedef struct lpm_migration {
     char *waits_for;        /* under lock */
     gint64 heard_us; /* under lock, target of such a one: the source's last word, monotonic */
     gint64 timeline_saved_us; /* monotonic; 0: no sample was taken */
-    gboolean keep_definition; /* target, under act: of a copy that is discarded */
-    GMutex act;               /* target: one word of the peer at a time */
+    json_t *memory; /* under lock, target: what the stream calls the memory (feed.h), or NULL */
+    gboolean feeding, feed_stop; /* under lock, target: a thread feeds the copy, and shall end */
+    LpmGuestPages *guest_pages;  /* source, under act: opened when first asked for */
+    gboolean keep_definition;    /* target, under act: of a copy that is discarded */
+    GMutex act;                  /* one word of the peer at a time; most are the target's */
 } LpmMigration;
 
 LpmMigration *lpm_migration_ref(LpmMigration *migration);

@@ -5,6 +5,7 @@
  * they ask for a connection on this host, which is made at once or not at all (libvirtd's socket
  * exists; QEMU listens before the source's QEMU has connected).
  */
+#include "daemon/feed.h"
 #include "daemon/migration.h"
 #include "daemon/placement.h"
 #include "daemon/retain.h"
@@ -292,10 +293,12 @@ static void on_finish_held(LpmMigration *migration, const LpmMoverEvent *event)
                                                : "failure");
 }
 
-static void on_post_copy(LpmMigration *migration, gboolean waiting)
+static void on_post_copy(LpmMigration *migration, const LpmMoverEvent *event)
 {
     if (migration->side == LPM_SIDE_TARGET) {
-        if (waiting)
+        if (event->memory)
+            lpm_feed_note_memory(migration, event->memory);
+        if (event->waiting)
             lpm_target_on_run_waits(migration);
         return;
     }
@@ -352,7 +355,11 @@ void lpm_migration_on_mover_event(const LpmMoverEvent *event, void *user)
         on_failed(migration, event->code, event->cause ? event->cause : "no cause");
         break;
     case LPM_MOVER_POSTCOPY:
-        on_post_copy(migration, event->waiting);
+        on_post_copy(migration, event);
+        break;
+    case LPM_MOVER_BITMAPS:
+        if (event->waiting)
+            lpm_feed_on_bitmaps(migration);
         break;
     case LPM_MOVER_HELLO:
     case LPM_MOVER_STATS:

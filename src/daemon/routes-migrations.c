@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* API paths of partitions, migrations and movers, for local users and for peers. */
 #include "base/error.h"
+#include "daemon/feed.h"
 #include "daemon/http.h"
 #include "daemon/inactive.h"
 #include "daemon/migration.h"
@@ -365,6 +366,13 @@ static json_t *peer_word(struct lpm_request *request, GError **error)
     return NULL;
 }
 
+static json_t *peer_pages(struct lpm_request *request, GError **error)
+{
+    g_autoptr(LpmMigration) migration = find(request, LPM_SIDE_SOURCE, error);
+
+    return migration ? lpm_feed_read(migration, request->body, error) : NULL;
+}
+
 static gboolean is_mover_gone(struct lpm_daemon *daemon, const char *id)
 {
     g_autoptr(LpmMigration) migration =
@@ -444,6 +452,8 @@ const struct lpm_route *lpm_migrations_routes(void)
         {"POST", "/v1/peer/migrations/{id}/switching", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/abandon", LPM_SCOPE_PEER, NULL, NULL, peer_word},
         {"POST", "/v1/peer/migrations/{id}/lost", LPM_SCOPE_PEER, NULL, NULL, peer_word},
+        {"POST", "/v1/peer/migrations/{id}/pages", LPM_SCOPE_PEER, "lengths:a pages:a size:i", NULL,
+         peer_pages},
         {NULL, NULL, LPM_SCOPE_LOCAL, NULL, NULL, NULL},
     };
 

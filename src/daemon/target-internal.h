@@ -21,7 +21,7 @@ void lpm_target_open_door(LpmMigration *migration);
 /* Everything of this migration but the partition itself goes. */
 void lpm_target_drop_means(LpmMigration *migration);
 /* What a restarted lpmd needs, for the journal: never the key. A new reference. */
-json_t *lpm_target_parameters(const LpmMigration *migration);
+json_t *lpm_target_parameters(LpmMigration *migration);
 
 /* ---- target.c ---- */
 

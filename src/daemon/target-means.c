@@ -49,8 +49,10 @@ gboolean lpm_target_start_mover(LpmMigration *migration, guint64 backlog, gboole
                                 GError **error)
 {
     gboolean may_switch = whole && migration->post_copy != LPM_POST_COPY_NEVER;
-    LpmMoverStart start = {
-        .backlog_bytes = backlog, .finish_by_outcome = may_switch, .gate_run = may_switch};
+    LpmMoverStart start = {.backlog_bytes = backlog,
+                           .finish_by_outcome = may_switch,
+                           .gate_run = may_switch,
+                           .hold_bitmaps = !whole};
 
     return lpm_migration_start_mover(migration, &start, error);
 }
@@ -65,13 +67,16 @@ void lpm_target_drop_means(LpmMigration *migration)
     lpm_migration_remove_folder(migration);
 }
 
-json_t *lpm_target_parameters(const LpmMigration *migration)
+json_t *lpm_target_parameters(LpmMigration *migration)
 {
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
+    g_mutex_lock(&migration->lock);
+    json_t *memory = migration->memory ? json_deep_copy(migration->memory) : NULL;
+    g_mutex_unlock(&migration->lock);
 
-    return json_pack("{s:s, s:b, s:b, s:s, s:I, s:i, s:b}", "session", session, "persistent",
+    return json_pack("{s:s, s:b, s:b, s:s, s:I, s:i, s:b, s:o*}", "session", session, "persistent",
                      migration->persistent, "autostart", migration->autostart, "post_copy",
                      lpm_post_copy_name(migration->post_copy), "memory_bytes",
                      (json_int_t)migration->memory_bytes, "vcpus", (int)migration->vcpus,
-                     "hugepages", migration->hugepages);
+                     "hugepages", migration->hugepages, "memory", memory);
 }

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "daemon/data-port.h"
+#include "daemon/feed.h"
 #include "daemon/handover.h"
 #include "daemon/target-internal.h"
 
@@ -152,6 +153,7 @@ json_t *lpm_target_resume(LpmMigration *migration, const json_t *body, GError **
     await_start(migration);
     if (!take_session(migration, body, error))
         return NULL;
+    lpm_feed_begin(migration);
     lpm_migration_remove_folder(migration);
     if (!await_break(migration, error) || !lpm_migration_make_folder(migration, error) ||
         !lpm_target_start_mover(migration, CLAMP(backlog, LPM_BACKLOG_MIN, LPM_BACKLOG_MAX), FALSE,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault-point.h"
+#include "daemon/feed.h"
 #include "daemon/handover.h"
 #include "daemon/inactive.h"
 #include "daemon/peer-client.h"
@@ -561,6 +562,9 @@ static void recover_target(LpmMigration *migration)
     else
         lpm_migration_on_mover_event(NULL, migration);
     finish_own_decision(migration);
+    if (!lpm_state_is_final(migration->state) && lpm_migration_switched(migration) &&
+        !lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+        lpm_feed_begin(migration);
     watch(migration);
 }
 

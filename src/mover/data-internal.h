@@ -25,6 +25,7 @@ struct lpm_data_pump {
     /* immutable */
     struct lpm_pump pump;
     LpmSwitchover *switchover;
+    LpmBitmapGate *gate;         /* borrowed */
     GThread *forward, *backward; /* of this side's ends of the stream and of the return path */
     GThread *cutter;             /* source only */
     LpmRing *ring;               /* source only */
@@ -70,6 +71,7 @@ struct lpm_data_pump {
     char *no_placement;    /* target; why there is none; NULL: nothing was said */
     struct lpm_placer_facts placed;
     struct lpm_stream_info info;
+    json_t *memory;                 /* target: as of describe_memory, from the word to run on */
     struct lpm_latency handed_over; /* source: from a request to the page's frame */
 
     /* set once, under the lock, at the word to run; then immutable */

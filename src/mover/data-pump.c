@@ -40,6 +40,7 @@ LpmDataPump *lpm_data_pump_new(const struct lpm_pump *pump, LpmSwitchover *switc
 
     data->pump = *pump;
     data->switchover = switchover;
+    data->gate = config->gate;
     data->threads = config->threads;
     data->parser = lpm_stream_parser_new();
     data->page_ring = lpm_page_ring_new(pump->side == LPM_SIDE_SOURCE);
@@ -210,6 +211,14 @@ void lpm_data_facts_clear(struct lpm_data_facts *facts)
     g_clear_pointer(&facts->no_placement, g_free);
 }
 
+json_t *lpm_data_pump_describe_memory(LpmDataPump *data)
+{
+    pthread_mutex_lock(&data->lock);
+    json_t *memory = data->memory ? json_deep_copy(data->memory) : NULL;
+    pthread_mutex_unlock(&data->lock);
+    return memory;
+}
+
 void lpm_data_pump_cancel(LpmDataPump *data)
 {
     if (data->encode)
@@ -243,6 +252,7 @@ void lpm_data_pump_free(LpmDataPump *data)
     lpm_page_offer_free(data->offer);
     lpm_page_placer_free(data->placer);
     g_free(data->no_placement);
+    g_clear_pointer(&data->memory, json_decref);
     lpm_tagger_free(data->tagger);
     lpm_return_parser_free(data->requests);
     XXH3_freeState(data->stream_hash);

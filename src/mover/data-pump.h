@@ -10,6 +10,7 @@
 #define LPM_MOVER_DATA_PUMP_H
 
 #include "codec/compressor.h"
+#include "mover/bitmap-gate.h"
 #include "mover/crew.h"
 #include "mover/demand-meter.h"
 #include "mover/ladder.h"
@@ -45,6 +46,7 @@ struct lpm_data_facts {
 };
 
 struct lpm_data_config {
+    LpmBitmapGate *gate;  /* borrowed; target: what QEMU says of its pages passes it */
     const guint8 *secret; /* the session's key; borrowed by new */
     gsize secret_length;
     const struct lpm_compressor *method; /* source; NULL: chosen for each batch (ladder.h) */
@@ -75,6 +77,9 @@ void lpm_data_pump_drained(LpmDataPump *data);
 void lpm_data_pump_acknowledged(LpmDataPump *data);
 void lpm_data_pump_facts(LpmDataPump *data, struct lpm_data_facts *facts);
 void lpm_data_facts_clear(struct lpm_data_facts *facts);
+/* Target: {page_size, blocks: [{name, length}]} of the stream, a new reference; NULL before the
+ * word to run. Smaller blocks are left out. */
+json_t *lpm_data_pump_describe_memory(LpmDataPump *data);
 /* After the session was stopped or failed and the endpoint cancelled. */
 void lpm_data_pump_cancel(LpmDataPump *data);
 /* Joins and frees; cancel everything before. */

@@ -6,6 +6,12 @@
 
 #include "base/clock.h"
 
+#include <string.h>
+
+/* Of the names of blocks, bytes; escaped each may take six, and a message has 64 KiB. */
+#define NAMES_MAX 8192
+#define NAME_COST 16 /* what goes with each counts so much at least */
+
 /* A page of the frame that is being written. */
 struct lpm_given {
     guint block;
@@ -38,6 +44,31 @@ static void tell_given(LpmDataPump *data)
     g_array_set_size(data->given, 0);
 }
 
+/* What the stream calls the memory, for lpmd: it may have to name pages when this mover is gone.
+ * NULL: it would not fit into a message. */
+static json_t *describe_memory(const LpmStreamParser *parser)
+{
+    json_t *blocks = json_array();
+    const struct lpm_stream_block *block;
+    gsize room = NAMES_MAX;
+
+    for (guint i = 0; (block = lpm_stream_parser_block(parser, i)); i++) {
+        if (block->length < LPM_MEMORY_BLOCK_MIN)
+            continue;
+        gsize needs = strlen(block->name) + NAME_COST;
+
+        if (needs > room) {
+            json_decref(blocks);
+            return NULL;
+        }
+        room -= needs;
+        json_array_append_new(blocks, json_pack("{s:s, s:I}", "name", block->name, "length",
+                                                (json_int_t)block->length));
+    }
+    return json_pack("{s:i, s:o}", "page_size", (int)lpm_stream_parser_info(parser)->page_size,
+                     "blocks", blocks);
+}
+
 /* The word to run is about to be given to QEMU, whose processors libvirt keeps stopped until its
  * Finish. Loading the devices needs pages that are asked for now, so it comes before the decision:
  * as long as Finish waits here all of it can still be taken back. */
@@ -47,6 +78,7 @@ static void note_run(LpmDataPump *data)
 
     pthread_mutex_lock(&data->lock);
     data->meter = lpm_demand_meter_new(data->parser);
+    data->memory = describe_memory(data->parser);
     data->awaits_pong = info->package_pinged;
     data->pong = info->package_ping;
     pthread_mutex_unlock(&data->lock);
@@ -151,7 +183,7 @@ static gpointer run_writer(gpointer opaque)
 
 /* ---- return path ---- */
 
-static void note_requests(gpointer opaque, const guint8 *bytes, gsize length)
+static void note_requests(gpointer opaque, guint8 *bytes, gsize length)
 {
     LpmDataPump *data = opaque;
 
@@ -163,8 +195,11 @@ static void note_requests(gpointer opaque, const guint8 *bytes, gsize length)
     pthread_mutex_unlock(&data->lock);
     for (gsize done = 0; done < length;) {
         struct lpm_return_event event;
+        guint8 *here = bytes + done;
 
-        done += lpm_return_parser_step(data->requests, bytes + done, length - done, &event);
+        done += lpm_return_parser_step(data->requests, here, length - done, &event);
+        if (event.data == here || event.type != LPM_RETURN_BYTES)
+            lpm_bitmap_gate_take(data->gate, &event, here);
         if (awaits && event.type == LPM_RETURN_PONG && event.value == pong)
             lpm_switchover_note_loaded(data->switchover);
         if (event.type == LPM_RETURN_RESUME_ACK)

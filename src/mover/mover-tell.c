@@ -103,17 +103,33 @@ static void tell_postcopy(LpmMover *mover)
     struct lpm_told *told = &mover->told;
 
     lpm_switchover_get(mover->switchover, &state);
-    LpmMoverEvent event = {.type = LPM_MOVER_POSTCOPY, .waiting = state.waiting};
+    LpmMoverEvent event = {.type = LPM_MOVER_POSTCOPY, .waiting = state.waiting, .fd = -1};
 
     /* Allowed now the copy would be the partition, with its start still on its way: not told yet.
      */
     if (state.incomplete)
         return;
     if (state.outcome == LPM_OUTCOME_POSTCOPY &&
-        (told->outcome != state.outcome || told->run_waiting != state.waiting))
+        (told->outcome != state.outcome || told->run_waiting != state.waiting)) {
+        event.memory = lpm_data_pump_describe_memory(mover->data);
         lpm_mover_send(mover, &event);
+        lpm_mover_event_clear(&event);
+    }
     told->outcome = state.outcome;
     told->run_waiting = state.waiting;
+}
+
+static void tell_bitmaps(LpmMover *mover)
+{
+    struct lpm_told *told = &mover->told;
+    gboolean seen = lpm_bitmap_gate_seen(mover->gate);
+    LpmMoverEvent event = {.type = LPM_MOVER_BITMAPS,
+                           .waiting = lpm_bitmap_gate_waiting(mover->gate)};
+
+    if (seen && (!told->bitmaps_seen || told->bitmaps_waiting != event.waiting))
+        lpm_mover_send(mover, &event);
+    told->bitmaps_seen = seen;
+    told->bitmaps_waiting = event.waiting;
 }
 
 static gboolean complete(LpmMover *mover, const struct lpm_session_state *state)
@@ -138,6 +154,7 @@ static void tell_end(LpmMover *mover, const struct lpm_session_state *state)
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_cancel(mover->endpoint[i], state->failed_cause);
         lpm_switchover_cancel(mover->switchover);
+        lpm_bitmap_gate_cancel(mover->gate);
         lpm_rpc_pump_cancel(mover->rpc);
         lpm_data_pump_cancel(mover->data);
         mover->told.failed = TRUE;
@@ -171,6 +188,7 @@ void lpm_mover_tell(LpmMover *mover)
     tell_channel(mover, LPM_CHANNEL_DATA);
     tell_finish(mover);
     tell_postcopy(mover);
+    tell_bitmaps(mover);
     tell_end(mover, &state);
     lpm_session_state_clear(&state);
 }

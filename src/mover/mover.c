@@ -92,6 +92,7 @@ void lpm_mover_free(LpmMover *mover)
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_cancel(mover->endpoint[i], "the mover ends");
         lpm_switchover_cancel(mover->switchover);
+        lpm_bitmap_gate_cancel(mover->gate);
         lpm_rpc_pump_free(mover->rpc);
         lpm_data_pump_free(mover->data);
         mover->data = NULL; /* the session says `drained` once more */
@@ -99,6 +100,7 @@ void lpm_mover_free(LpmMover *mover)
         for (guint i = 1; i < LPM_CHANNEL_COUNT; i++)
             lpm_endpoint_free(mover->endpoint[i]);
         lpm_switchover_free(mover->switchover);
+        lpm_bitmap_gate_free(mover->gate);
         g_free((char *)mover->start.migration);
         g_free((char *)mover->start.partition);
         g_free((char *)mover->start.compression);
@@ -169,9 +171,11 @@ static gboolean on_start(LpmMover *mover, const LpmMoverStart *start, GError **e
     gboolean target = mover->side == LPM_SIDE_TARGET;
 
     mover->switchover = lpm_switchover_new(target && start->gate_run, note_change, mover);
+    mover->gate = lpm_bitmap_gate_new(target && start->hold_bitmaps, note_change, mover);
     mover->rpc = lpm_rpc_pump_new(
         &rpc, target && start->finish_by_outcome ? mover->switchover : NULL, note_change, mover);
-    const struct lpm_data_config how = {.secret = config.psk,
+    const struct lpm_data_config how = {.gate = mover->gate,
+                                        .secret = config.psk,
                                         .secret_length = sizeof(config.psk),
                                         .method = method,
                                         .level = start->compression_level,
@@ -213,6 +217,23 @@ static void send_stats(LpmMover *mover)
     json_decref(event.stats);
 }
 
+/* Without its mark a page would be sent again, which QEMU does not survive for good: then rather
+ * another session. */
+static gboolean on_mark(LpmMover *mover, const LpmMoverCommand *command, GError **error)
+{
+    for (gsize i = 0; i < json_array_size(command->runs); i += 2) {
+        guint64 first = (guint64)json_integer_value(json_array_get(command->runs, i));
+        guint64 count = (guint64)json_integer_value(json_array_get(command->runs, i + 1));
+
+        if (lpm_bitmap_gate_mark(mover->gate, command->block, first, count))
+            continue;
+        lpm_fail(error, LPM_E_PROTOCOL, "pages of '%s' cannot be marked", command->block);
+        lpm_session_fail(mover->session, (*error)->code, (*error)->message);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
 {
     switch (command->type) {
@@ -247,6 +268,11 @@ static gboolean obey(LpmMover *mover, LpmMoverCommand *command, GError **error)
         return TRUE;
     case LPM_MOVER_ALLOW_RUN:
         lpm_switchover_allow(mover->switchover);
+        return TRUE;
+    case LPM_MOVER_MARK:
+        return on_mark(mover, command, error);
+    case LPM_MOVER_PASS_BITMAPS:
+        lpm_bitmap_gate_pass(mover->gate);
         return TRUE;
     case LPM_MOVER_SET:
         if (command->set.has_threads)

@@ -22,6 +22,7 @@ struct lpm_told {
     gboolean failed, ended;
     enum lpm_outcome outcome;
     gboolean run_waiting;
+    gboolean bitmaps_seen, bitmaps_waiting;
 };
 
 /* The source's, if it may choose the number of its links. */
@@ -54,6 +55,7 @@ typedef struct lpm_mover {
     LpmSession *session;
     LpmEndpoint *endpoint[LPM_CHANNEL_COUNT];
     LpmSwitchover *switchover;
+    LpmBitmapGate *gate; /* the target's; open at the source */
     LpmRpcPump *rpc;
     LpmDataPump *data;
 } LpmMover;

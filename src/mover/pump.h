@@ -31,9 +31,10 @@ int lpm_pump_begin_reading(const struct lpm_pump *pump);
 gsize lpm_pump_read(const struct lpm_pump *pump, int fd, guint8 *data, gsize room, int *failure);
 void lpm_pump_end_reading(const struct lpm_pump *pump, int failure);
 
-typedef void (*lpm_watch)(gpointer user, const guint8 *bytes, gsize length);
+/* May change the bytes in place, and may wait: nothing of them has gone on yet. */
+typedef void (*lpm_watch)(gpointer user, guint8 *bytes, gsize length);
 
-/* Reads until the end and sends everything as it is, after showing it to `watch`. */
+/* Reads until the end and sends everything as `watch` leaves it. */
 void lpm_pump_read_raw(const struct lpm_pump *pump, lpm_watch watch, gpointer user);
 
 enum lpm_delivery {

@@ -275,6 +275,7 @@ static gboolean on_event(struct relay *relay, LpmMoverEvent *event, GError **err
             unlink(relay->options->unix_path); /* QEMU has come; there is one stream per run */
         break;
     case LPM_MOVER_POSTCOPY:
+    case LPM_MOVER_BITMAPS:
         relay->post_copy = TRUE;
         break;
     case LPM_MOVER_STATS:

@@ -13,10 +13,10 @@ static const char *const need_names[] = {"link", "rpc", "data"};
 static const char *const state_names[] = {"none", "open", "eof", "ending", "closed"};
 static const char *const finish_names[] = {"none", "held", "released", "refused"};
 static const char *const command_names[] = {
-    "start", "listen",    "attach", "link",  "release", "fail-finish", "stats",
-    "quit",  "allow-run", "end",    "leave", "set",     "retain",      "memory"};
-static const char *const event_names[] = {"hello", "need",   "link",  "channel", "finish-held",
-                                          "stats", "failed", "ended", "postcopy"};
+    "start",     "listen", "attach", "link", "release", "fail-finish", "stats", "quit",
+    "allow-run", "end",    "leave",  "set",  "retain",  "memory",      "mark",  "pass-bitmaps"};
+static const char *const event_names[] = {"hello", "need",   "link",  "channel",  "finish-held",
+                                          "stats", "failed", "ended", "postcopy", "bitmaps"};
 
 const char *lpm_channel_name(enum lpm_channel channel)
 {
@@ -95,14 +95,14 @@ gboolean lpm_mover_send_start(int socket, const LpmMoverStart *start, GError **e
     g_autofree char *session = lpm_hex(start->session, sizeof(start->session));
     g_autofree char *psk = lpm_hex(start->psk, sizeof(start->psk));
     json_t *message = json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:i, s:I, s:i, s:b}",
+        "{s:s, s:s, s:s, s:s, s:I, s:s, s:i, s:s, s:s, s:b, s:b, s:b, s:b, s:i, s:I, s:i, s:b}",
         "message", command_names[LPM_MOVER_START], "side", lpm_side_name(start->side), "session",
         session, "psk", psk, "backlog_bytes", (json_int_t)start->backlog_bytes, "compression",
         start->compression, "compression_level", start->compression_level, "migration",
         start->migration, "partition", start->partition, "finish_by_outcome",
         start->finish_by_outcome, "gate_run", start->gate_run, "hold_ends", start->hold_ends,
-        "threads", (int)start->threads, "bandwidth", (json_int_t)start->bandwidth, "links",
-        (int)MAX(start->links, 1), "grow", start->grow);
+        "hold_bitmaps", start->hold_bitmaps, "threads", (int)start->threads, "bandwidth",
+        (json_int_t)start->bandwidth, "links", (int)MAX(start->links, 1), "grow", start->grow);
 
     explicit_bzero(psk, strlen(psk));
     if (!message)
@@ -193,6 +193,24 @@ gboolean lpm_mover_send_no_memory(int socket, const char *reason, GError **error
 
     json_object_set_new(message, "reason", json_string(reason));
     return send_stolen(socket, message, -1, error);
+}
+
+gboolean lpm_mover_send_mark(int socket, const char *block, const guint64 *runs, guint count,
+                             GError **error)
+{
+    json_t *message = command_new(LPM_MOVER_MARK);
+    json_t *numbers = json_array();
+
+    for (guint i = 0; i < 2 * count; i++)
+        json_array_append_new(numbers, json_integer((json_int_t)runs[i]));
+    json_object_set_new(message, "block", json_string(block));
+    json_object_set_new(message, "runs", numbers);
+    return send_stolen(socket, message, -1, error);
+}
+
+gboolean lpm_mover_send_pass_bitmaps(int socket, GError **error)
+{
+    return send_stolen(socket, command_new(LPM_MOVER_PASS_BITMAPS), -1, error);
 }
 
 gboolean lpm_mover_send_end(int socket, enum lpm_channel channel, GError **error)
@@ -305,6 +323,8 @@ static gboolean parse_start(const json_t *message, LpmMoverStart *start, GError 
          !get_boolean(message, "gate_run", &start->gate_run, error)) ||
         (json_object_get(message, "hold_ends") &&
          !get_boolean(message, "hold_ends", &start->hold_ends, error)) ||
+        (json_object_get(message, "hold_bitmaps") &&
+         !get_boolean(message, "hold_bitmaps", &start->hold_bitmaps, error)) ||
         (json_object_get(message, "grow") && !get_boolean(message, "grow", &start->grow, error)) ||
         (json_object_get(message, "links") &&
          !get_integer(message, "links", 1, LPM_LINKS_MOST, &links, error)))
@@ -351,6 +371,20 @@ static gboolean parse_memory(LpmMoverCommand *command, GError **error)
     return TRUE;
 }
 
+static gboolean parse_mark(LpmMoverCommand *command, GError **error)
+{
+    command->runs = json_object_get(command->message, "runs");
+    if (!json_is_array(command->runs) || json_array_size(command->runs) % 2)
+        return bad_key(command->message, "runs", error);
+    for (gsize i = 0; i < json_array_size(command->runs); i++) {
+        const json_t *number = json_array_get(command->runs, i);
+
+        if (!json_is_integer(number) || json_integer_value(number) < 0)
+            return bad_key(command->message, "runs", error);
+    }
+    return get_string(command->message, "block", &command->block, error);
+}
+
 static gboolean parse_command(LpmMoverCommand *command, GError **error)
 {
     const json_t *message = command->message;
@@ -379,12 +413,15 @@ static gboolean parse_command(LpmMoverCommand *command, GError **error)
         return get_bytes(message, "key", command->key, sizeof(command->key), error);
     case LPM_MOVER_MEMORY:
         return parse_memory(command, error);
+    case LPM_MOVER_MARK:
+        return parse_mark(command, error);
     case LPM_MOVER_FAIL_FINISH:
         return get_string(message, "cause", &command->cause, error);
     case LPM_MOVER_SET:
         return parse_set(message, &command->set, error);
     case LPM_MOVER_RELEASE:
     case LPM_MOVER_ALLOW_RUN:
+    case LPM_MOVER_PASS_BITMAPS:
     case LPM_MOVER_ASK_STATS:
     case LPM_MOVER_QUIT:
     case LPM_MOVER_LEAVE:
@@ -467,6 +504,10 @@ gboolean lpm_mover_event_send(int socket, const LpmMoverEvent *event, GError **e
         set_cause(message, event->cause);
         break;
     case LPM_MOVER_POSTCOPY:
+        if (event->memory)
+            json_object_set(message, "memory", event->memory);
+        G_GNUC_FALLTHROUGH;
+    case LPM_MOVER_BITMAPS:
         json_object_set_new(message, "waiting", json_boolean(event->waiting));
         break;
     case LPM_MOVER_ENDED:
@@ -549,6 +590,9 @@ static gboolean parse_event(const json_t *message, LpmMoverEvent *event, GError 
         event->code = (int)number;
         return TRUE;
     case LPM_MOVER_POSTCOPY:
+        event->memory = json_incref(json_object_get(message, "memory"));
+        G_GNUC_FALLTHROUGH;
+    case LPM_MOVER_BITMAPS:
         return get_boolean(message, "waiting", &event->waiting, error);
     case LPM_MOVER_ENDED:
         return TRUE;
@@ -578,4 +622,5 @@ void lpm_mover_event_clear(LpmMoverEvent *event)
     lpm_fd_clear(&event->fd);
     g_clear_pointer(&event->cause, g_free);
     g_clear_pointer(&event->stats, json_decref);
+    g_clear_pointer(&event->memory, json_decref);
 }

@@ -8,8 +8,8 @@
  * What the mover tells is its state, not a history: whenever a fact changes it sends the message
  * of that fact, and to a new connection it sends HELLO and then every fact as it stands (each link
  * and channel state other than "none", each NEED that is not met yet, FINISH_HELD while the reply
- * is held, POSTCOPY, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to hear a
- * thing twice.
+ * is held, POSTCOPY, BITMAPS, FAILED, ENDED). So a restarted lpmd misses nothing, and must bear to
+ * hear a thing twice.
  *
  * Life of a mover: START once, then in any order LISTEN (source: rpc and data) and LINK; the target
  * is asked for its sockets with NEED rpc and NEED data when the source's program has connected, and
@@ -18,8 +18,10 @@
  * per event; lpmd repeats its attempts by itself until it can ATTACH or LINK. LINK is up while
  * there is at least one, and is told again for each further one. POSTCOPY is told by both sides
  * when QEMU's word to run on the target passes; with `gate_run` the target's mover keeps that word
- * back until ALLOW_RUN. QUIT ends the process at once, in any state. SIGTERM does the same unless a
- * session was started and has not ended or failed.
+ * back until ALLOW_RUN. With `hold_bitmaps` the target's mover keeps back what its QEMU says of the
+ * pages it has, when a post-copy goes on, until PASS_BITMAPS, and tells BITMAPS. QUIT ends the
+ * process at once, in any state. SIGTERM does the same unless a session was started and has not
+ * ended or failed.
  *
  * Functions: any thread, one at a time per socket. The sending ones block while the socket is full.
  */
@@ -66,8 +68,9 @@ typedef struct lpm_mover_start {
     gboolean finish_by_outcome; /* add VIR_MIGRATE_PAUSED to libvirt's Finish unless the stream went
                                    over to post-copy; Finish waits until that is known */
     gboolean gate_run;          /* keep the word to run, and Finish, back until ALLOW_RUN */
-    gboolean hold_ends; /* source: the programs' sockets are lent to lpmd, and the programs learn
-                           that the other side's have ended when END says so */
+    gboolean hold_ends;    /* source: the programs' sockets are lent to lpmd, and the programs learn
+                              that the other side's have ended when END says so */
+    gboolean hold_bitmaps; /* target: QEMU's bitmaps of what it has wait for PASS_BITMAPS */
     /* Keys that may be missing. */
     guint threads;     /* that encode or decode; 0: one for each processor */
     guint64 bandwidth; /* source: most bytes/s on the wire, 0: no bound */
@@ -108,6 +111,14 @@ gboolean lpm_mover_send_fail_finish(int socket, const char *cause, GError **erro
  * remembered. */
 gboolean lpm_mover_send_allow_run(int socket, GError **error);
 gboolean lpm_mover_send_set(int socket, const struct lpm_mover_set *set, GError **error);
+/* Target, with `hold_bitmaps`: QEMU has these pages too and does not know it, so it shall be said
+ * of them. `runs` are `count` pairs of first page and number of pages, each of the stream's size.
+ * At most LPM_MARK_RUNS_MAX of them at a time, said as often as it takes. */
+#define LPM_MARK_RUNS_MAX 512
+gboolean lpm_mover_send_mark(int socket, const char *block, const guint64 *runs, guint count,
+                             GError **error);
+/* Target: that was all. Said before the bitmaps came, it is remembered. */
+gboolean lpm_mover_send_pass_bitmaps(int socket, GError **error);
 /* Gives the mover a file for the partition's pages (mover/page-image.h), before its channels' first
  * socket. Source: an empty file, to be written; target: an image, to be read. `fd` is borrowed. */
 gboolean lpm_mover_send_retain(int socket, int fd, const guint8 key[LPM_IMAGE_KEY_BYTES],
@@ -136,7 +147,8 @@ enum lpm_mover_event_type {
     LPM_MOVER_STATS,       /* stats */
     LPM_MOVER_FAILED,      /* code, cause: the session is dead, both sockets are closed */
     LPM_MOVER_ENDED,       /* both channels closed on this side and everything acknowledged */
-    LPM_MOVER_POSTCOPY,    /* waiting: the word to run has come (with the gate: it waits) */
+    LPM_MOVER_POSTCOPY,    /* waiting, memory: the word to run has come (with the gate: it waits) */
+    LPM_MOVER_BITMAPS,     /* waiting: QEMU says what it has (with `hold_bitmaps`: that waits) */
 };
 
 enum lpm_mover_need { LPM_NEED_LINK, LPM_NEED_RPC, LPM_NEED_DATA };
@@ -159,6 +171,9 @@ enum lpm_finish_state {
     LPM_FINISH_RELEASED, /* given to libvirt as it came */
     LPM_FINISH_REFUSED,  /* replaced by an error */
 };
+
+/* The least block of `memory` of LPM_MOVER_POSTCOPY, bytes: none that is smaller is told. */
+#define LPM_MEMORY_BLOCK_MIN (16u << 20)
 
 typedef struct lpm_mover_event {
     enum lpm_mover_event_type type;
@@ -183,7 +198,10 @@ typedef struct lpm_mover_event {
      */
     gint status;
     gboolean cancelled;
-    gboolean waiting; /* POSTCOPY: until ALLOW_RUN; told again with FALSE once it has passed */
+    gboolean waiting; /* POSTCOPY: until ALLOW_RUN; BITMAPS: until PASS_BITMAPS; told again with
+                         FALSE once it has passed */
+    json_t *memory;   /* owned; of POSTCOPY, the target's: {page_size, blocks: [{name, length}]} as
+                         the stream named them, in bytes; NULL if it named none */
     /* FAILED: a number of the catalogue (enum lpm_error_code) */
     int code;
     char *cause;   /* owned; of LINK (down), CHANNEL and FAILED; NULL if there is none to tell */
@@ -213,6 +231,8 @@ enum lpm_mover_command_type {
     LPM_MOVER_SET,   /* what a running mover can be told to do otherwise */
     LPM_MOVER_RETAIN,
     LPM_MOVER_MEMORY, /* a file with memory of the target's QEMU, or why there is none */
+    LPM_MOVER_MARK,   /* pages that the target's QEMU has and does not know of */
+    LPM_MOVER_PASS_BITMAPS,
 };
 
 typedef struct lpm_mover_command {
@@ -223,9 +243,10 @@ typedef struct lpm_mover_command {
     const char *cause;               /* FAIL_FINISH; points into `message` */
     struct lpm_mover_set set;        /* SET */
     guint8 key[LPM_IMAGE_KEY_BYTES]; /* RETAIN */
-    const char *block;               /* MEMORY; NULL: none, for this reason; into `message` */
+    const char *block;               /* MEMORY, MARK; NULL: none, for this reason; into `message` */
     const char *reason;              /* MEMORY, likewise */
     guint64 size;                    /* MEMORY */
+    const json_t *runs;              /* MARK: numbers, in pairs, none negative; into `message` */
     int fd;          /* owned; LISTEN, ATTACH, ADD_LINK, RETAIN, MEMORY with `block`, else -1 */
     json_t *message; /* owned */
 } LpmMoverCommand;

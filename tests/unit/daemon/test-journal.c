@@ -335,6 +335,39 @@ static void test_timelines_are_replaced_and_bounded(void **state)
     assert_true(json_equal(oldest_kept, first));
 }
 
+static GArray *fed_of(struct lpm_journal *journal, const char *id)
+{
+    GArray *fed = lpm_journal_fed(journal, id, NULL);
+
+    assert_non_null(fed);
+    return fed;
+}
+
+static void test_fed_pages_stay_until_the_end(void **state)
+{
+    struct lpm_journal *journal = ((struct fixture *)*state)->journal;
+    static const struct lpm_journal_fed pages[] = {{1 << 30, 8192}, {1 << 24, 4096}, {1 << 30, 0}};
+
+    insert(journal, "m1", "db1");
+    insert(journal, "m2", "db2");
+    assert_true(lpm_journal_fed_add(journal, "m1", pages, 3, NULL));
+    assert_true(lpm_journal_fed_add(journal, "m1", pages + 1, 1, NULL));
+    assert_true(lpm_journal_fed_add(journal, "m2", pages, 1, NULL));
+    assert_false(lpm_journal_fed_add(journal, "of nobody", pages, 1, NULL));
+    g_autoptr(GArray) fed = fed_of(journal, "m1");
+    assert_int_equal(fed->len, 3);
+    assert_memory_equal(fed->data, &pages[1], sizeof(pages[0]));
+    assert_memory_equal(fed->data + sizeof(pages[0]), &pages[2], sizeof(pages[0]));
+    assert_memory_equal(fed->data + 2 * sizeof(pages[0]), &pages[0], sizeof(pages[0]));
+    assert_true(lpm_journal_migration_state(journal, "m1", "post-copy", NULL));
+    g_autoptr(GArray) still = fed_of(journal, "m1");
+    assert_int_equal(still->len, 3);
+    assert_true(lpm_journal_migration_finish(journal, "m1", "done", 5, NULL, NULL, NULL));
+    g_autoptr(GArray) none = fed_of(journal, "m1"), other = fed_of(journal, "m2");
+    assert_int_equal(none->len, 0);
+    assert_int_equal(other->len, 1);
+}
+
 static void test_peers(void **state)
 {
     struct lpm_journal *journal = ((struct fixture *)*state)->journal;
@@ -405,6 +438,7 @@ int main(void)
         TEST(test_phases),
         TEST(test_log_is_filtered_and_bounded),
         TEST(test_timelines_are_replaced_and_bounded),
+        TEST(test_fed_pages_stay_until_the_end),
         TEST(test_peers),
         TEST(test_threads),
     };

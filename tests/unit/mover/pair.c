@@ -339,6 +339,9 @@ static void note(struct mover_end *end, const LpmMoverEvent *event)
         end->postcopy = TRUE;
         end->run_waiting = event->waiting;
         break;
+    case LPM_MOVER_BITMAPS:
+        end->bitmaps_waiting = event->waiting;
+        break;
     case LPM_MOVER_ENDED:
         end->ended = TRUE;
         break;

@@ -21,7 +21,7 @@ struct mover_end {
     char *socket_path;
     guint8 psk[LPM_SESSION_PSK_BYTES];
     /* what was told */
-    gboolean hello_started, link_up, finish_held, ended, postcopy, run_waiting;
+    gboolean hello_started, link_up, finish_held, ended, postcopy, run_waiting, bitmaps_waiting;
     enum lpm_finish_state hello_finish;
     gint finish_status;
     gboolean finish_cancelled;
