@@ -88,6 +88,12 @@ def add_lun(lab, state, guest, size):
     return number
 
 
+def set_identity(state, number, serial, name):
+    """What the LUN says of itself from now on; a blank for each: nothing."""
+    tgtadm(state, "--mode", "logicalunit", "--tid", TID, "--lun", str(number), "--op", "update",
+           "--params", f"scsi_sn={serial},scsi_id={name}")
+
+
 def remove_lun(lab, state, number):
     lun = state["san"]["luns"].pop(str(number), None)
     if lun is None:
@@ -130,9 +136,11 @@ def rename_for(lab, state, where, number):
     return f"{san['iqn']}/{number}", f"//{san['address']}:{port}/{name}/{number}"
 
 
-def begin_impostor(lab, state, where, number):
+def begin_impostor(lab, state, where, number, identity=None):
     """On one host, another disk behind the name of a LUN: a second storage server that answers
-    there, and only there, at the SAN's address. Returns the path of the file behind it."""
+    there, and only there, at the SAN's address. `identity`: its serial and name, if not others than
+    the LUN's. Returns the path of the file behind it."""
+    serial, name = identity or (f"OTHER{number:04d}", f"other-{number:04d}")
     san = state["san"]
     size = san["luns"][str(number)]["size"]
     path = os.path.join(lab.var_dir, "san", f"impostor{number}.img")
@@ -156,7 +164,7 @@ def begin_impostor(lab, state, where, number):
     admin("--mode", "target", "--op", "new", "--tid", TID, "-T", san["iqn"])
     admin(*unit, "--op", "new", "-b", path)
     admin(*unit, "--op", "update", "--params",
-          f"vendor_id=OPENLPM,product_id=LAB,scsi_sn=OTHER{number:04d},scsi_id=other-{number:04d}")
+          f"vendor_id=OPENLPM,product_id=LAB,scsi_sn={serial},scsi_id={name}")
     admin("--mode", "target", "--op", "bind", "--tid", TID, "-I", "ALL")
     return path
 

@@ -21,6 +21,9 @@
 #define CHUNK (256 << 10)
 #define SYSFS_MAX 4096
 #define MARK_PAUSE_US 20000
+#define TYPE_T10 1 /* of designators */
+#define TYPE_NAA 3
+#define T10_VENDOR_BYTES 8
 
 static const char *member(const json_t *object, const char *name)
 {
@@ -41,15 +44,53 @@ static gint compare_text(gconstpointer a, gconstpointer b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* One descriptor: code set, type and association, reserved, length, then that many bytes. */
+/* Names of NAA that servers make of a LUN's number: those that administrators assign (3), and those
+ * of a maker (5 and 6) whose number is zero. */
+static gboolean is_made_up(const guint8 *naa, guint length)
+{
+    guint kind = naa[0] >> 4;
+
+    return kind == 3 || ((kind == 5 || kind == 6) && length >= 4 && (naa[0] & 15) == 0 &&
+                         naa[1] == 0 && naa[2] == 0 && naa[3] >> 4 == 0);
+}
+
+/* The same as the kernel writes them. */
+static gboolean is_made_up_word(const char *text)
+{
+    static const char *const beginnings[] = {"naa.3",    "naa.5000000",    "naa.6000000",
+                                             "mpath-33", "mpath-35000000", "mpath-36000000"};
+
+    for (gsize i = 0; i < G_N_ELEMENTS(beginnings); i++) {
+        if (g_str_has_prefix(text, beginnings[i]))
+            return TRUE;
+    }
+    return FALSE;
+}
+
+/* A name that another disk may have, too: made up, blank, or the vendor without anything after. */
+static gboolean names_nothing(const guint8 *d)
+{
+    guint type = d[1] & 15, from = type == TYPE_T10 ? T10_VENDOR_BYTES : 0;
+
+    if (type == TYPE_NAA && d[3] && is_made_up(d + 4, d[3]))
+        return TRUE;
+    for (guint i = from; i < d[3]; i++) {
+        if (d[4 + i] != 0 && d[4 + i] != ' ')
+            return FALSE;
+    }
+    return TRUE;
+}
+
+/* One descriptor: code set, type and association, reserved, length, then that many bytes. Type 0 is
+ * no name: what the vendor likes, of QEMU's disks the place on the bus. */
 static char *designator(const guint8 *d)
 {
-    static const char *const types[16] = {"vendor", "t10", "eui", "naa",  NULL,
-                                          NULL,     NULL,  "md5", "name", "nvme"};
+    static const char *const types[16] = {[TYPE_T10] = "t10", [2] = "eui",  [TYPE_NAA] = "naa",
+                                          [7] = "md5",        [8] = "name", [9] = "nvme"};
     const char *type = types[d[1] & 15];
     gboolean text = (d[0] & 15) >= 2;
 
-    if ((d[1] & 0x30) != 0 || !type || !d[3])
+    if ((d[1] & 0x30) != 0 || !type || names_nothing(d))
         return NULL; /* of the port or the target: another on each path */
     GString *out = g_string_new(type);
     g_string_append_c(out, ':');
@@ -112,7 +153,7 @@ static void add_sysfs_text(json_t *facts, const char *as, const char *folder, co
 {
     g_autofree char *text = sysfs(folder, name, NULL);
 
-    if (text && *g_strstrip(text) && !json_object_get(facts, as))
+    if (text && *g_strstrip(text) && !is_made_up_word(text) && !json_object_get(facts, as))
         set_text(facts, as, text);
 }
 
@@ -334,7 +375,7 @@ static void look_at_volume(struct lpm_host *host, const json_t *disk, json_t *fa
     set_text(facts, "cause", cause);
 }
 
-static gboolean says_who_it_is(const json_t *facts)
+gboolean lpm_disk_says_who_it_is(const json_t *facts)
 {
     return json_array_size(json_object_get(facts, "designators")) > 0 ||
            json_object_get(facts, "identity") || json_object_get(facts, "serial");
@@ -365,7 +406,7 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
 
     if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "iscsi") == 0) {
         json_object_set_new(facts, "kind", json_string("iscsi"));
-        lpm_iscsi_identity(host, disk, facts);
+        lpm_iscsi_identity(host, disk, challenge, facts);
     } else if (g_strcmp0(type, "network") == 0 && g_strcmp0(protocol, "nbd") == 0) {
         json_object_set_new(facts, "kind", json_string("nbd"));
         lpm_nbd_look(disk, challenge, facts);
@@ -384,7 +425,7 @@ json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
                             protocol ? " " : "", protocol ? protocol : "");
         set_text(facts, "cause", cause);
     }
-    if (strcmp(member(facts, "kind"), "block") == 0 && !says_who_it_is(facts))
+    if (strcmp(member(facts, "kind"), "block") == 0 && !lpm_disk_says_who_it_is(facts))
         add_samples(facts, challenge);
     return facts;
 }

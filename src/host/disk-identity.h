@@ -27,6 +27,9 @@
 json_t *lpm_disk_identity(struct lpm_host *host, const json_t *disk,
                           const struct lpm_challenge *challenge);
 
+/* Whether such facts hold a name of the disk's own. Pure. */
+gboolean lpm_disk_says_who_it_is(const json_t *facts);
+
 /* The same for a file by its path, with `digest`, of a large one of both ends. `remembered`: it is
  * from `digests`, which may be NULL. */
 json_t *lpm_file_identity(struct lpm_digests *digests, const char *path);
@@ -39,14 +42,15 @@ gboolean lpm_disk_mark_seen(const char *path, const char *nonce, guint limit_ms)
 
 /* ---- iscsi.c ---- */
 
-/* Fills `facts` with size, serial, designators and reservation; `cause` (and `unable`) on failure.
- */
-void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk, json_t *facts);
+/* Fills `facts` with size, serial, designators and reservation, and the challenge's answer if the
+ * LUN does not say who it is; `cause` (and `unable`) on failure. */
+void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk,
+                        const struct lpm_challenge *challenge, json_t *facts);
 
 /* ---- VPD pages ---- */
 
-/* The designators of the logical unit in a page 0x83 as "naa:HEX" and so on, sorted; an empty array
- * when the page is not of its form. */
+/* The designators of the logical unit in a page 0x83 as "naa:HEX" and so on, sorted, without those
+ * that another disk may have, too; an empty array when the page is not of its form. */
 json_t *lpm_vpd_designators(const guint8 *page, gsize length);
 /* The serial number of a page 0x80 without blanks around it, "" when there is none. A new string.
  */

@@ -3,7 +3,8 @@
 /*
  * A LUN as QEMU's own initiator sees it: a session of our own under the partition's initiator name
  * (the storage may show each initiator other LUNs), with a random session id, so that the session
- * of a QEMU that runs under the same name is not taken over.
+ * of a QEMU that runs under the same name is not taken over. Of a LUN that does not say who it is
+ * some blocks are read (host/challenge.h).
  */
 #include "host/disk-identity.h"
 #include "host/secret.h"
@@ -83,16 +84,49 @@ static void add_pages(struct iscsi_context *iscsi, int lun, json_t *facts)
     free_task(names);
 }
 
-static void add_size(struct iscsi_context *iscsi, int lun, json_t *facts)
+/* Where blocks are read. */
+struct reading {
+    struct iscsi_context *iscsi;
+    int lun;
+    guint32 block_length; /* 0: not known */
+    guint64 size;
+};
+
+static void add_size(struct reading *reading, json_t *facts)
 {
-    struct scsi_task *task = iscsi_readcapacity16_sync(iscsi, lun);
+    struct scsi_task *task = iscsi_readcapacity16_sync(reading->iscsi, reading->lun);
     const struct scsi_readcapacity16 *capacity = good(task) ? scsi_datain_unmarshall(task) : NULL;
 
-    if (capacity)
-        json_object_set_new(facts, "size_bytes",
-                            json_integer((json_int_t)((capacity->returned_lba + 1) *
-                                                      (guint64)capacity->block_length)));
+    if (capacity) {
+        reading->block_length = capacity->block_length;
+        reading->size = (capacity->returned_lba + 1) * (guint64)capacity->block_length;
+        json_object_set_new(facts, "size_bytes", json_integer((json_int_t)reading->size));
+    }
     free_task(task);
+}
+
+static gboolean read_block(void *user, guint64 offset, void *data, gsize length)
+{
+    const struct reading *reading = user;
+    struct scsi_task *task =
+        iscsi_read16_sync(reading->iscsi, reading->lun, offset / reading->block_length,
+                          (guint32)length, (int)reading->block_length, 0, 0, 0, 0, 0);
+    gboolean ok = good(task) && (gsize)task->datain.size == length;
+
+    if (ok)
+        memcpy(data, task->datain.data, length);
+    free_task(task);
+    return ok;
+}
+
+static void add_samples(struct reading *reading, const struct lpm_challenge *challenge,
+                        json_t *facts)
+{
+    guint32 length = reading->block_length;
+
+    if (length && LPM_CHALLENGE_BLOCK % length == 0)
+        json_object_set_new(facts, "samples",
+                            lpm_challenge_answer(challenge, reading->size, read_block, reading));
 }
 
 /* PERSISTENT RESERVE IN: read keys (0) and read reservation (1). Both answers: generation, length
@@ -132,8 +166,10 @@ static void add_reservation(struct iscsi_context *iscsi, int lun, json_t *facts)
 }
 
 static void look(struct iscsi_context *iscsi, const char *target, const char *portal, int lun,
-                 json_t *facts)
+                 const struct lpm_challenge *challenge, json_t *facts)
 {
+    struct reading reading = {.iscsi = iscsi, .lun = lun};
+
     iscsi_set_isid_random(iscsi, g_random_int(), 0);
     iscsi_set_noautoreconnect(iscsi, 1);
     iscsi_set_session_type(iscsi, ISCSI_SESSION_NORMAL);
@@ -150,7 +186,9 @@ static void look(struct iscsi_context *iscsi, const char *target, const char *po
     }
     add_pages(iscsi, lun, facts);
     add_reservation(iscsi, lun, facts);
-    add_size(iscsi, lun, facts); /* refused while another holds an exclusive reservation */
+    add_size(&reading, facts); /* refused while another holds an exclusive reservation */
+    if (!lpm_disk_says_who_it_is(facts))
+        add_samples(&reading, challenge, facts);
     iscsi_logout_sync(iscsi);
 }
 
@@ -177,7 +215,8 @@ static gboolean set_password(struct lpm_host *host, const json_t *disk, struct i
     return FALSE;
 }
 
-void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk, json_t *facts)
+void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk,
+                        const struct lpm_challenge *challenge, json_t *facts)
 {
     const char *name = json_string_value(json_object_get(disk, "name"));
     const char *address = json_string_value(json_object_get(disk, "address"));
@@ -202,6 +241,6 @@ void lpm_iscsi_identity(struct lpm_host *host, const json_t *disk, json_t *facts
         return;
     }
     if (set_password(host, disk, iscsi, facts))
-        look(iscsi, target, portal, slash ? (int)strtol(slash + 1, NULL, 10) : 0, facts);
+        look(iscsi, target, portal, slash ? (int)strtol(slash + 1, NULL, 10) : 0, challenge, facts);
     iscsi_destroy_context(iscsi);
 }

@@ -260,6 +260,41 @@ while True:
 """
 
 
+NAMELESS = (" ", " ")
+
+
+def fill(path, content):
+    with open(path, "r+b") as f:
+        f.write(content)
+
+
+def test_lun_that_does_not_say_who_it_is(lab, tiny):
+    """The second LUN, which the guest does not use: what it says of itself is made of its number.
+    The same disk passes; another one that says the same is found."""
+    number = lun_of(lab, tiny, 1)
+    lun = lab.state["san"]["luns"][str(number)]
+    san.set_identity(lab.state, number, *NAMELESS)
+    try:
+        # Empty: nothing to go by.
+        assert codes(validate(lab, tiny, "--no-forecast")) == ["LPM-6004"]
+        fill(lun["file"], some_disk(b"same"))
+        report = validate(lab, tiny, "--no-forecast")
+        assert codes(report) == []
+        facts = next(c["facts"] for c in report["checks"] if c["id"] == "disks")
+        assert [len(d.get("samples", [])) for d in facts["target"]["disks"]] == [0, 256]
+        for seed, found in ((b"same", []), (b"none", ["LPM-6001"])):
+            path = san.begin_impostor(lab.lab, lab.state, "beta", number, NAMELESS)
+            try:
+                fill(path, some_disk(seed))
+                # The first LUN is not there at all.
+                report = validate(lab, tiny, "--no-forecast")
+                assert codes(report) == sorted(found + ["LPM-6002"])
+            finally:
+                san.end_impostor(lab.lab, lab.state)
+    finally:
+        san.set_identity(lab.state, number, lun["serial"], lun["id"])
+
+
 def test_layer_below_an_image(lab, tiny, image):
     """An image that both hosts see over one that only the source has."""
     base = private(lab, "alpha", "base.raw", bytes(1 << 20))

@@ -29,16 +29,37 @@ static void expect_designators(const guint8 *page, gsize length, const char *exp
 
 static void test_designators(void **state)
 {
-    const guint8 page[] = {0, 0x83, 0, 24, 2, 1, 0, 4, 'A', 'B', 'C', ' ', /* T10, text */
-                           1, 3,    0, 4,  1, 2, 3, 4,                     /* NAA, binary */
-                           1, 0x14, 0, 4,  0, 0, 0, 1};                    /* of the port */
+    const guint8 page[] = {0,   0x83, 0,   30,  2,   1,   0,   10,  'A',
+                           'B', 'C',  ' ', ' ', ' ', ' ', ' ', 'x', ' ', /* T10, text */
+                           1,   3,    0,   4,   1,   2,   3,   4,        /* NAA, binary */
+                           1,   0x14, 0,   4,   0,   0,   0,   1};       /* of the port */
 
     (void)state;
-    expect_designators(page, sizeof(page), "[\"naa:01020304\",\"t10:ABC\"]");
+    expect_designators(page, sizeof(page), "[\"naa:01020304\",\"t10:ABC     x\"]");
     /* Cut in the middle of a designator: what is whole counts. */
-    expect_designators(page, 18, "[\"t10:ABC\"]");
+    expect_designators(page, 24, "[\"t10:ABC     x\"]");
     expect_designators(page, 3, "[]");
     expect_designators(page, 0, "[]");
+}
+
+/* What a disk may share with another one is no name of it. */
+static void test_designators_that_name_nothing(void **state)
+{
+    const guint8 local[] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x30, 0, 0, 1, 0, 0, 0, 1};
+    const guint8 made_up[] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x60, 0, 0, 0, 0xe, 1, 0, 1};
+    const guint8 of_a_maker[] = {0, 0x83, 0, 12, 1, 3, 0, 8, 0x60, 0, 0, 0x10, 0, 0, 0, 1};
+    const guint8 vendor[] = {0, 0x83, 0, 12, 2, 1, 0, 8, 'O', 'P', 'E', 'N', 'L', 'P', 'M', ' '};
+    const guint8 blank[] = {0, 0x83, 0, 20, 1, 1, 0, 8, 0,   0,   0, 0,
+                            0, 0,    0, 0,  2, 8, 0, 4, ' ', ' ', 0, 0};
+    const guint8 place[] = {0, 0x83, 0, 10, 2, 0, 0, 6, 'd', 'r', 'i', 'v', 'e', '0'};
+
+    (void)state;
+    expect_designators(local, sizeof(local), "[]");
+    expect_designators(made_up, sizeof(made_up), "[]");
+    expect_designators(of_a_maker, sizeof(of_a_maker), "[\"naa:6000001000000001\"]");
+    expect_designators(vendor, sizeof(vendor), "[]");
+    expect_designators(blank, sizeof(blank), "[]");
+    expect_designators(place, sizeof(place), "[]");
 }
 
 /* Lengths that lead beyond the page, and another page's number. */
@@ -447,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_ovs_table),
         cmocka_unit_test(test_ovs_names),
         cmocka_unit_test(test_designators),
+        cmocka_unit_test(test_designators_that_name_nothing),
         cmocka_unit_test(test_damaged_designators),
         cmocka_unit_test(test_serial),
         cmocka_unit_test(test_challenge),
