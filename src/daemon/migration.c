@@ -109,6 +109,7 @@ void lpm_migration_unref(LpmMigration *migration)
     g_free(migration->objection);
     g_clear_pointer(&migration->adapters, json_decref);
     g_clear_pointer(&migration->map, json_decref);
+    g_clear_pointer(&migration->node_demands, json_decref);
     g_clear_pointer(&migration->target_stats, json_decref);
     g_clear_pointer(&migration->source_stats, json_decref);
     g_clear_pointer(&migration->manifest, json_decref);

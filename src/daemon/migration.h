@@ -89,12 +89,13 @@ typedef struct lpm_migration {
     gboolean autostart;           /* what the source had set for the partition */
     guint64 memory_bytes;
     guint vcpus;
-    gboolean hugepages; /* its memory is in the host's huge pages */
-    gboolean inactive;  /* powered off: inactive.h */
-    gint reserved;      /* atomic, target: room is promised to it (reservations.h) */
-    gboolean force;     /* source: accepts a loss of redundancy */
-    json_t *map;        /* source: names that an operator gave (validate/mapping.h), or NULL */
-    gboolean recovered; /* found in the journal at start */
+    gboolean hugepages;   /* its memory is in the host's huge pages */
+    gboolean inactive;    /* powered off: inactive.h */
+    json_t *node_demands; /* target: of memory nodes (node-demands.h), or NULL */
+    gint reserved;        /* atomic, target: room is promised to it (reservations.h) */
+    gboolean force;       /* source: accepts a loss of redundancy */
+    json_t *map;          /* source: names that an operator gave (validate/mapping.h), or NULL */
+    gboolean recovered;   /* found in the journal at start */
     LpmTimeline *timeline;
 
     /* owned by the thread that runs the side */

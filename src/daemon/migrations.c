@@ -59,6 +59,7 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
         (guint64)json_integer_value(json_object_get(row->doc, "memory_bytes"));
     migration->vcpus = (guint)json_integer_value(json_object_get(row->doc, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(row->doc, "hugepages"));
+    migration->node_demands = json_incref(json_object_get(row->doc, "memory_nodes"));
     migration->inactive = json_is_true(json_object_get(row->doc, "inactive"));
     migration->manifest = json_incref(json_object_get(row->doc, "manifest"));
     migration->marks = json_incref(json_object_get(row->doc, "marks"));

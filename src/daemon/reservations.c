@@ -3,7 +3,9 @@
 #include "daemon/reservations.h"
 
 #include "base/error.h"
+#include "daemon/node-demands.h"
 #include "host/inspect.h"
+#include "host/nodes.h"
 
 #include <string.h>
 
@@ -54,15 +56,18 @@ static void add_promised(json_t *room, const json_t *running, GPtrArray *active,
 
         if (!g_atomic_int_get(&migration->reserved) || g_strcmp0(migration->uuid, own) == 0)
             continue;
-        add(room, "promised_bytes",
-            still_to_take(lpm_reservations_need(memory, migration->hugepages),
-                          find(running, migration->uuid)));
+        const json_t *arriving = find(running, migration->uuid);
+        gint64 need = lpm_reservations_need(memory, migration->hugepages);
+        add(room, "promised_bytes", still_to_take(need, arriving));
         add(room, "promised_huge_bytes", migration->hugepages ? memory : 0);
         add(room, "promised_vcpus", migration->vcpus);
-        json_array_append_new(promised,
-                              json_pack("{s:s, s:s, s:I, s:i}", "partition", migration->partition,
-                                        "migration", migration->id, "memory_bytes",
-                                        (json_int_t)memory, "vcpus", (int)migration->vcpus));
+        json_array_append_new(
+            promised,
+            json_pack("{s:s, s:s, s:I, s:i, s:o}", "partition", migration->partition, "migration",
+                      migration->id, "memory_bytes", (json_int_t)memory, "vcpus",
+                      (int)migration->vcpus, "memory_nodes",
+                      lpm_node_demands_left(migration->node_demands, need,
+                                            number(arriving, "resident_bytes"), arriving != NULL)));
     }
 }
 
@@ -168,6 +173,24 @@ char *lpm_reservations_shortage(const json_t *room, gint64 need, const char *hos
     return g_string_free(text, FALSE);
 }
 
+/* NULL if the nodes that it is bound to have what it needs; else a new sentence. */
+static char *shortage_of_nodes(const LpmMigration *migration, const json_t *room)
+{
+    json_t *host = json_array_size(migration->node_demands) > 0 ? lpm_host_nodes() : NULL;
+    const json_t *demand;
+    char *shortage = NULL;
+    size_t i;
+
+    json_array_foreach (migration->node_demands, i, demand) {
+        if (!shortage)
+            shortage = lpm_node_shortage(demand, json_object_get(host, "nodes"),
+                                         json_object_get(room, "promised"),
+                                         migration->daemon->config->name);
+    }
+    json_decref(host);
+    return shortage;
+}
+
 gboolean lpm_reserve(LpmMigration *migration, gboolean (*insert)(LpmMigration *, GError **),
                      GError **error)
 {
@@ -180,9 +203,12 @@ gboolean lpm_reserve(LpmMigration *migration, gboolean (*insert)(LpmMigration *,
         return FALSE;
     g_autofree char *shortage =
         lpm_reservations_shortage(room, need, migration->daemon->config->name);
+    g_autofree char *of_nodes = shortage ? NULL : shortage_of_nodes(migration, room);
     json_decref(room);
     if (shortage)
         return lpm_fail(error, LPM_E_MEMORY_SHORT, "%s", shortage);
+    if (of_nodes)
+        return lpm_fail(error, LPM_E_NODE_SHORT, "%s", of_nodes);
     if (!insert(migration, error))
         return FALSE;
     g_atomic_int_set(&migration->reserved, 1);

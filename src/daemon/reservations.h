@@ -19,8 +19,8 @@
 
 /* What this host has (host/inspect.h: lpm_host_room) and {untouched_bytes: given to partitions that
  * run and not used by them yet; promised_bytes, promised_huge_bytes, promised_vcpus; running_vcpus;
- * promised: [{partition, migration, memory_bytes, vcpus}]}. The partition with UUID `own` does not
- * count. A new reference. Any thread. */
+ * promised: [{partition, migration, memory_bytes, vcpus, memory_nodes: what is left of
+ * node-demands.h}]}. The partition with UUID `own` does not count. A new reference. Any thread. */
 json_t *lpm_reservations_room(struct lpm_daemon *daemon, const char *own, GError **error);
 
 /* NULL if `need` bytes fit into such a room; else a new sentence that says by how much they do not,
@@ -31,7 +31,7 @@ char *lpm_reservations_shortage(const json_t *room, gint64 need, const char *hos
 gint64 lpm_reservations_need(gint64 memory_bytes, gboolean hugepages);
 
 /* Target: writes the journal's row of `migration` with `insert` if the partition fits; MEMORY_SHORT
- * with the figures, or the error of `insert`. */
+ * or NODE_SHORT with the figures, or the error of `insert`. */
 gboolean lpm_reserve(LpmMigration *migration, gboolean (*insert)(LpmMigration *, GError **),
                      GError **error);
 

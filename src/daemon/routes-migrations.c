@@ -416,7 +416,8 @@ static json_t *peer_show(struct lpm_request *request, GError **error)
 }
 
 #define PEER_PREPARE_BODY                                                                          \
-    "id:s partition:s uuid:s memory_bytes:i vcpus:i? hugepages:b? persistent:b autostart:b "       \
+    "id:s partition:s uuid:s memory_bytes:i vcpus:i? hugepages:b? memory_nodes:a? persistent:b "   \
+    "autostart:b "                                                                                 \
     "post_copy:b session:s psk:s data_socket:s backlog_bytes:i links:i?"
 
 const struct lpm_route *lpm_migrations_routes(void)

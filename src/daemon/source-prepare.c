@@ -5,8 +5,10 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "base/fdio.h"
+#include "daemon/node-demands.h"
 #include "daemon/peer-client.h"
 #include "daemon/source-internal.h"
+#include "host/inspect.h"
 
 #include <string.h>
 
@@ -118,6 +120,11 @@ json_t *lpm_source_parameters(const LpmMigration *migration)
 
 static gboolean prepare_target(LpmMigration *migration, GError **error)
 {
+    json_t *model = lpm_host_model(migration->daemon->host, migration->uuid, error);
+    if (!model)
+        return FALSE;
+    json_t *demands = lpm_node_demands(model);
+    json_decref(model);
     g_autofree char *session = lpm_hex(migration->session, LPM_SESSION_ID_BYTES);
     g_autofree char *psk = lpm_hex(migration->psk, LPM_SESSION_PSK_BYTES);
     g_autofree char *data = lpm_migration_data_path(migration);
@@ -131,6 +138,9 @@ static gboolean prepare_target(LpmMigration *migration, GError **error)
                              (json_int_t)migration->daemon->config->backlog_bytes);
     if (migration->links > 1)
         json_object_set_new(body, "links", json_integer(migration->links));
+    if (json_array_size(demands) > 0)
+        json_object_set(body, "memory_nodes", demands);
+    json_decref(demands);
     json_t *answer =
         lpm_peer_call(migration->daemon->peers, migration->peer, "POST", "/v1/peer/migrations",
                       body, LPM_SOURCE_CALL_TIMEOUT_S, NULL, error);

@@ -74,9 +74,10 @@ json_t *lpm_target_parameters(LpmMigration *migration)
     json_t *memory = migration->memory ? json_deep_copy(migration->memory) : NULL;
     g_mutex_unlock(&migration->lock);
 
-    return json_pack("{s:s, s:b, s:b, s:s, s:I, s:i, s:b, s:o*}", "session", session, "persistent",
-                     migration->persistent, "autostart", migration->autostart, "post_copy",
-                     lpm_post_copy_name(migration->post_copy), "memory_bytes",
+    return json_pack("{s:s, s:b, s:b, s:s, s:I, s:i, s:b, s:o*, s:O*}", "session", session,
+                     "persistent", migration->persistent, "autostart", migration->autostart,
+                     "post_copy", lpm_post_copy_name(migration->post_copy), "memory_bytes",
                      (json_int_t)migration->memory_bytes, "vcpus", (int)migration->vcpus,
-                     "hugepages", migration->hugepages, "memory", memory);
+                     "hugepages", migration->hugepages, "memory", memory, "memory_nodes",
+                     migration->node_demands);
 }

@@ -328,6 +328,7 @@ json_t *lpm_target_prepare(struct lpm_daemon *daemon, const char *peer, const js
     migration->memory_bytes = (guint64)json_integer_value(json_object_get(body, "memory_bytes"));
     migration->vcpus = (guint)json_integer_value(json_object_get(body, "vcpus"));
     migration->hugepages = json_is_true(json_object_get(body, "hugepages"));
+    migration->node_demands = json_incref(json_object_get(body, "memory_nodes"));
     migration->links = lpm_target_links(daemon, body);
     lpm_unhex(text_of(body, "session"), migration->session, LPM_SESSION_ID_BYTES);
     lpm_unhex(text_of(body, "psk"), migration->psk, LPM_SESSION_PSK_BYTES);

@@ -13,6 +13,7 @@ import pytest
 from lab import lpmd, proc
 from support import (SLOW, api, assert_clean, await_copying, await_end, begin, error_of, home,
                      newest, other)
+from validating import definition
 
 GUEST = {"mem": 128, "append": "ledger.mem=16M ledger.dirty=0"}
 NAMES = ("one", "two", "three")
@@ -144,12 +145,15 @@ def available():
 
 
 def test_two_that_do_not_fit_together(lab, tiny):
-    """Each fits by itself. The one that is on its way has its memory reserved, and is named."""
+    """Each fits by itself. The one that is on its way has its memory reserved, and is named; since
+    both are bound to a memory node, in that as well."""
     half = min(int(available() * 0.55) >> 20, 60000)
     assert home(lab, tiny) == "alpha"
     for name in ("large", "huge"):
         lab.add_guest(name, mem=half, disks=0, nics=0, append="ledger.mem=4M ledger.dirty=0",
                       no_start=True)
+        lab.virsh("alpha", "define", definition(
+            lab, name, ("<os>", "<numatune><memory mode='strict' nodeset='0'/></numatune><os>")))
     try:
         lab.virsh("alpha", "start", "large")
         for name in ("large", "huge"):
@@ -160,6 +164,8 @@ def test_two_that_do_not_fit_together(lab, tiny):
         assert code == 4
         cause = error_of(document, "LPM-6030")["cause"]
         assert f"promised to large (migration {identity})" in cause
+        assert "[LPM-6035] memory nodes 0 of beta" in cause
+        assert "promised to partitions on their way there" in cause
         assert lab.lpm("alpha", "stop", "large")[0] == 0
         await_end(lab, "alpha", identity)
         assert_clean(lab)

@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* Judging what hosts are and have room for, above all what a lab does not have: batteries, clocks
  * that differ, other processors, nodes. */
+#include "daemon/node-demands.h"
 #include "judging.h"
 
 /* ---- hosts ---- */
@@ -247,14 +248,91 @@ static void test_placement(void **state)
            "error", "LPM-6035", "512 MiB free in huge pages");
 }
 
+/* Beside what the nodes must give to partitions on their way there. */
+static void expect_beside(const char *model, const char *promised, const char *codes,
+                          const char *word)
+{
+    g_autofree char *there = g_strdup_printf(
+        "{\"placement\": " NODES ", \"memory\": {\"promised\": [{\"memory_nodes\": [%s]}]}}",
+        promised);
+    json_t *report = report_on(model, "{\"placement\": {}}", there);
+    const json_t *finding =
+        json_array_get(json_object_get(line_of(report, "placement"), "findings"), 0);
+
+    assert_string_equal(lpm_fact(finding, "code"), codes);
+    assert_non_null(strstr(lpm_fact(finding, "cause"), word));
+    json_decref(report);
+}
+
+#define PROMISE(nodes, page, bytes)                                                                \
+    "{\"nodes\": \"" nodes "\", \"page_size\": " page ", \"bytes\": " bytes "}"
+
+static void test_promised_nodes(void **state)
+{
+    const char *all = BOUND("strict", "0", ""), *both = BOUND("strict", "0-1", "");
+    const char *huge = "{\"memory_bytes\": 536870912, \"hugepages\": [{\"size\": 2097152}], "
+                       "\"memory_binding\": {\"mode\": \"strict\", \"nodeset\": \"0\"}}";
+
+    (void)state;
+    expect_beside(all, PROMISE("1", "0", "1048576"), "", "");
+    expect_beside(
+        all, PROMISE("0", "0", "1048576"), "LPM-6035",
+        "have 1023 MiB that are available, required are 1024 MiB: 1 MiB more are promised");
+    expect_beside(all, PROMISE("0", "2097152", "1048576"), "", ""); /* of other memory */
+    /* Half a node's is to be had elsewhere; what is not must come from here. */
+    expect_beside(all, "{\"nodes\": \"0-1\", \"page_size\": 0, \"bytes\": 536870912}", "", "");
+    expect_beside(all, "{\"nodes\": \"0-1\", \"page_size\": 0, \"bytes\": 537919488}", "LPM-6035",
+                  "1 MiB more");
+    /* Two that are bound alike have that half only once. */
+    expect_beside(all,
+                  "{\"nodes\": \"0-1\", \"page_size\": 0, \"bytes\": 536870912}, "
+                  "{\"nodes\": \"0-1\", \"page_size\": 0, \"bytes\": 1048576}",
+                  "LPM-6035", "1 MiB more");
+    expect_beside(both, "{\"nodes\": \"0\", \"page_size\": 0, \"bytes\": 536870912}", "", "");
+    expect_beside(both, "{\"nodes\": \"0\", \"page_size\": 0, \"bytes\": 537919488}", "LPM-6035",
+                  "have 1023 MiB");
+    expect_beside(huge, PROMISE("0", "0", "1048576"), "", "");
+    expect_beside(huge, PROMISE("0", "2097152", "1048576"), "LPM-6035",
+                  "511 MiB free in huge pages");
+    expect_beside(huge, PROMISE("0", "1", "1048576"), "LPM-6035", "511 MiB free in huge pages");
+    /* What a peer may send. */
+    expect_beside(all, "7, {\"nodes\": 3}, {\"nodes\": \"0\", \"bytes\": -5}", "", "");
+    expect_beside(all, "{\"nodes\": \"0\", \"bytes\": 9223372036854775807}", "LPM-6035", "0 MiB");
+}
+
+/* What has arrived is in the nodes' own figures. */
+static void test_demands_left(void **state)
+{
+    json_t *demands = json_loads("[{\"nodes\": \"0\", \"page_size\": 0, \"bytes\": 1000}, "
+                                 "{\"nodes\": \"1\", \"page_size\": 1, \"bytes\": 1000}]",
+                                 0, NULL);
+    static const struct {
+        gint64 taken;
+        gboolean started;
+        gint64 ordinary, huge;
+    } cases[] = {
+        {0, FALSE, 1000, 1000}, {0, TRUE, 1000, 0}, {1000, TRUE, 500, 0}, {3000, TRUE, 0, 0}};
+
+    (void)state;
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        json_t *left = lpm_node_demands_left(demands, 2000, cases[i].taken, cases[i].started);
+
+        assert_int_equal(lpm_fact_int(json_array_get(left, 0), "bytes"), cases[i].ordinary);
+        assert_int_equal(lpm_fact_int(json_array_get(left, 1), "bytes"), cases[i].huge);
+        json_decref(left);
+    }
+    json_decref(demands);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clocks),      cmocka_unit_test(test_power_and_limits),
-        cmocka_unit_test(test_versions),    cmocka_unit_test(test_processor),
-        cmocka_unit_test(test_way_back),    cmocka_unit_test(test_microcode),
-        cmocka_unit_test(test_power_modes), cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_processors),  cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_clocks),         cmocka_unit_test(test_power_and_limits),
+        cmocka_unit_test(test_versions),       cmocka_unit_test(test_processor),
+        cmocka_unit_test(test_way_back),       cmocka_unit_test(test_microcode),
+        cmocka_unit_test(test_power_modes),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_processors),     cmocka_unit_test(test_placement),
+        cmocka_unit_test(test_promised_nodes), cmocka_unit_test(test_demands_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
