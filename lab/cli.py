@@ -186,8 +186,8 @@ def parser():
     p.add_argument("--rate", default="1gbit", help="of each uplink and direction, or 'none' (1gbit)")
     p.add_argument("--no-lpmd", dest="lpmd", action="store_false", default=None,
                    help="do not start lpmd (it is not started either when it is not built)")
-    p.add_argument("--locks", action="store_true",
-                   help="with virtlockd on each host: a disk or lease is one partition's")
+    p.add_argument("--locks", choices=sorted(host.LOCK_MANAGERS),
+                   help="with virtlockd or sanlock on each host: a disk or lease is one partition's")
     p.set_defaults(run=cmd_up)
     p = sub.add_parser("down", help="take away everything there is of the lab")
     p.set_defaults(run=cmd_down)

@@ -53,13 +53,28 @@ cgroup_controllers = []
 namespaces = []
 remember_owner = 0
 """
-# With locks: which virtlockd holds a disk is seen by all hosts in one folder, as on an NFS mount.
-LOCKED_QEMU_CONF = QEMU_CONF + 'lock_manager = "lockd"\n'
-QEMU_LOCKD_CONF = """\
+# With locks: whose disk it is is seen by all hosts in one folder, as on an NFS mount.
+IO_TIMEOUT = 2  # of sanlock, in s: it joins a lockspace after twice as long, and leaves it for lost
+                # when its place there could not be renewed for eight times as long
+LOCKSPACE = "__LIBVIRT__DISKS__"  # libvirt's name for that of disks
+LEASES_SIZE = 1 << 20  # of a lockspace or a resource, on disks with sectors of 512 bytes
+LOCK_CONF = """\
 auto_disk_leases = 1
 require_lease_for_disks = 1
-file_lockspace_dir = "{folder}"
 """
+LOCK_MANAGERS = {
+    "lockd": {
+        "daemon": "virtlockd", "argv": ["virtlockd"], "socket": "/run/libvirt/virtlockd-sock",
+        "conf": LOCK_CONF + 'file_lockspace_dir = "{folder}"\n'},
+    "sanlock": {
+        "daemon": "sanlock", "socket": "/run/sanlock/sanlock.sock",
+        # In the foreground, and without a watchdog that would reset the machine.
+        "argv": ["/usr/bin/python3", "-E", "-S",
+                 os.path.join(os.path.dirname(__file__), "limits.py"), "sanlock", "daemon", "-D",
+                 "-w", "0", "-l", "0", "-U", "root", "-G", "root"],
+        "conf": LOCK_CONF + ('disk_lease_dir = "{folder}"\nhost_id = {number}\n'
+                             'io_timeout = {timeout}\n')},
+}
 
 
 def create_mount_points():
@@ -113,11 +128,12 @@ def write_files(lab, state, host):
         os.makedirs(os.path.join(base, folder), exist_ok=True)
     identity = uuid.uuid5(UUIDS, f"{lab.name}/{host}")
     _write(f"{base}/etc-libvirt/libvirtd.conf", LIBVIRTD_CONF.format(uuid=identity))
-    _write(f"{base}/etc-libvirt/qemu.conf", LOCKED_QEMU_CONF if state["locks"] else QEMU_CONF)
-    if state["locks"]:
-        os.makedirs(locks_dir(lab), exist_ok=True)
-        _write(f"{base}/etc-libvirt/qemu-lockd.conf",
-               QEMU_LOCKD_CONF.format(folder=locks_dir(lab)))
+    manager = state["locks"]
+    _write(f"{base}/etc-libvirt/qemu.conf",
+           QEMU_CONF + (f'lock_manager = "{manager}"\n' if manager else ""))
+    if manager:
+        _write(f"{base}/etc-libvirt/qemu-{manager}.conf", LOCK_MANAGERS[manager]["conf"].format(
+            folder=locks_dir(lab), number=net.HOST_NUMBER[host], timeout=IO_TIMEOUT))
     lines = ["127.0.0.1 localhost"]
     lines += [f"{h['address']} {name}" for name, h in state["hosts"].items()]
     lines += [f"{state['client']['address']} client", f"{state['san']['address']} san"]
@@ -220,31 +236,49 @@ def answers(path):
 
 
 def locks_dir(lab):
-    """The folder of lock files that all hosts share, by the path that it has everywhere."""
+    """The folder of lock files or leases that all hosts share, by the path that it has everywhere."""
     return os.path.join(lab.var_dir, "locks")
 
 
-def begin_virtlockd(lab, state, host):
-    entry, log = state["hosts"][host], os.path.join(lab.host_dir(host), "log", "virtlockd.log")
-    entry["virtlockd"] = daemon_in(lab, state, host, ["virtlockd"], log)
+def prepare_locks(lab, state):
+    """The folder of locks; for sanlock, with libvirt's lockspace in it. libvirt would make that too,
+    but of two hosts that start at once the second may join before it is written."""
+    if state["locks"]:
+        os.makedirs(locks_dir(lab))
+    if state["locks"] == "sanlock":
+        path = os.path.join(locks_dir(lab), LOCKSPACE)
+        with open(path, "wb") as f:
+            f.truncate(LEASES_SIZE)
+        proc.run(["sanlock", "direct", "init", "-o", str(IO_TIMEOUT), "-s",
+                  f"{LOCKSPACE}:0:{path}:0"])
+
+
+def begin_locks(lab, state, host):
+    """Starts the lock manager's daemon and waits for it: libvirtd wants it when it starts."""
+    manager, entry = LOCK_MANAGERS[state["locks"]], state["hosts"][host]
+    name = manager["daemon"]
+    log = os.path.join(lab.host_dir(host), "log", f"{name}.log")
+    entry[name] = daemon_in(lab, state, host, manager["argv"], log)
 
     def ready():
-        if not proc.alive(entry["virtlockd"]):
-            raise LabError(f"virtlockd of {host} has ended: {proc.tail(log)}")
-        return answers(root(state, host) + "/run/libvirt/virtlockd-sock")
-    proc.wait_until(f"virtlockd of {host}", ready, 20)  # libvirtd wants it when it starts
+        if not proc.alive(entry[name]):
+            raise LabError(f"{name} of {host} has ended: {proc.tail(log)}")
+        return answers(root(state, host) + manager["socket"])
+    proc.wait_until(f"{name} of {host}", ready, 20)
 
 
 def begin_libvirt(lab, state, host):
-    """Starts virtlogd and libvirtd, and virtlockd where wanted; ready only after await_libvirt()."""
-    for name in ("virtlogd", "libvirtd") + (("virtlockd",) if state["locks"] else ()):
+    """Starts virtlogd and libvirtd, and what locks disks where wanted; ready only after
+    await_libvirt()."""
+    manager = LOCK_MANAGERS.get(state["locks"])
+    for name in ["virtlogd", "libvirtd"] + ([manager["daemon"]] if manager else []):
         if not shutil.which(name, path=lab.env()["PATH"]):
             raise LabError(f"the program '{name}' is missing: "
                            "install the packages of packaging/debian/packages.lab")
     state["hosts"][host]["virtlogd"] = daemon_in(
         lab, state, host, ["virtlogd"], os.path.join(lab.host_dir(host), "log", "virtlogd.log"))
-    if state["locks"]:
-        begin_virtlockd(lab, state, host)
+    if manager:
+        begin_locks(lab, state, host)
     begin_libvirtd(lab, state, host)
 
 
@@ -289,4 +323,4 @@ def new_entry(lab, state, host):
     return {"name": host, "address": lab.lan_address(state, number),
             "san_address": lab.san_address(state, number), "netns": lab.netns(host),
             "rate": "none", "holder": None, "libvirtd": None, "virtlogd": None,
-            "virtlockd": None, "lpmd": None}
+            "virtlockd": None, "sanlock": None, "lpmd": None}

@@ -8,6 +8,9 @@ import os
 from lab import guest, host, lpmd, net, proc
 
 
+DAEMONS = ("libvirtd", "virtlogd", "virtlockd", "sanlock", "lpmd")
+
+
 def _pid(rec):
     return rec["pid"] if proc.alive(rec) else None
 
@@ -24,7 +27,7 @@ def describe(lab, state, counters=False):
             "libvirt_uri": host.libvirt_uri(state, name),
             "libvirt_socket": host.libvirt_socket(state, name),
             "lpmd_socket": lpmd.socket_path(state, name),
-            "pids": {d: _pid(entry[d]) for d in ("libvirtd", "virtlogd", "virtlockd", "lpmd")},
+            "pids": {d: _pid(entry[d]) for d in DAEMONS},
             "rate": entry["rate"],
             "uplink": {"host_netns": entry["netns"], "host_if": "uplink", "bridge": "br0",
                        "switch_netns": state["lan"]["netns"], "switch_if": name},
@@ -85,7 +88,7 @@ def status(lab, state):
         up = {d: proc.alive(entry[d]) for d in ("holder", "libvirtd", "virtlogd")}
         ok = ok and all(up.values())
         # May be absent on purpose; broken is only what was started and has gone.
-        for optional in ("virtlockd", "lpmd"):
+        for optional in ("virtlockd", "sanlock", "lpmd"):
             up[optional] = proc.alive(entry[optional]) if entry[optional] else None
             ok = ok and up[optional] is not False
         hosts[name] = up

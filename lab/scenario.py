@@ -91,7 +91,7 @@ class Scenario:
     """Context manager: a lab of its own name, taken down at the end unless `keep`."""
 
     def __init__(self, name, hosts=2, rate="1gbit", build=None, keep=False, with_lpmd=True,
-                 locks=False):
+                 locks=None):
         self.lab = Lab(name, build)
         self.hosts, self.rate, self.keep = hosts, rate, keep
         self.with_lpmd, self.locks = with_lpmd, locks

@@ -44,7 +44,7 @@ def _mounts(lab):
             if p.startswith((lab.run_dir + "/", lab.var_dir + "/"))]
 
 
-def up(lab, hosts, rate, with_lpmd, locks=False):
+def up(lab, hosts, rate, with_lpmd, locks=None):
     net.parse_rate(rate)
     if leftovers(lab):
         what = "is up already" if lab.load(missing_ok=True) else "was left half-built"
@@ -79,6 +79,7 @@ def _build(lab, names, rate, with_lpmd, locks):
         net.create_host_net(lab, state, name)
         net.set_rate(lab, state, name, rate)
         host.write_files(lab, state, name)
+    host.prepare_locks(lab, state)
     _start(lab, state, names)
     if with_lpmd:
         for name in names:

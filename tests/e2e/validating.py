@@ -82,9 +82,9 @@ def adapter(lab, partition, bridge, mac="52:54:00:aa:00:01"):
 
 # ---- definitions ----
 
-def definition(lab, partition, *changes):
+def definition(lab, partition, *changes, where="alpha"):
     """Path of its definition with parts replaced: (pattern, text) pairs."""
-    xml = lab.virsh("alpha", "dumpxml", partition, "--inactive", "--security-info")
+    xml = lab.virsh(where, "dumpxml", partition, "--inactive", "--security-info")
     for pattern, text in changes:
         xml, count = re.subn(pattern, text, xml, flags=re.S)
         assert count, f"nothing in the definition is like {pattern}"
