@@ -144,6 +144,22 @@ def qemu_pid(lab, where, partition):
         return None
 
 
+def ended(pid):
+    """Whether no thread of that process will run its program again: each is gone or on its way out
+    of the kernel, which takes a process with much memory a while."""
+    exiting = 0x4  # PF_EXITING
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/task/{thread}/stat", "rb") as f:
+                    fields = f.read().rpartition(b")")[2].split()
+                if fields[0] not in (b"Z", b"X") and not int(fields[6]) & exiting:
+                    return False
+    except FileNotFoundError:
+        pass
+    return True
+
+
 def standing(lab):
     """What an operation that was refused may not have changed."""
     names = sorted(lab.places_of_all())

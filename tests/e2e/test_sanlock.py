@@ -15,7 +15,7 @@ from lab import guest, host, proc, ramdisk
 from lab.scenario import Scenario
 from locking import add_locked, assert_refused, silent, told
 from support import (SLOW, assert_clean, await_copying, await_end, await_state, begin, clients,
-                     error_of, home, kill_mover, move, other, qemu_pid)
+                     ended, error_of, home, kill_mover, move, other, qemu_pid)
 
 pytestmark = pytest.mark.skipif(not ramdisk.available(),
                                 reason="no zram, of which the lab makes a disk that can be leased")
@@ -159,7 +159,7 @@ def test_taken_before_going_on(lab, tiny):
             somebody.enter_context(taker(lab, source))
         await_told(lab, target, identity)
         await_state(lab, source, identity, ("in-doubt",))
-        assert proc.start_time(process) is None
+        assert ended(process)
     assert await_end(lab, source, identity)["state"] == "done"
     assert home(lab, tiny) == target and holds_all(lab, target), held(lab)
     assert_clean(lab)
