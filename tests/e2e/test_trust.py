@@ -69,6 +69,18 @@ def test_paired_host_gets_peer_paths_only(lab):
                 *key_of(lab, "alpha"))[:2] == (0, "404")
 
 
+def test_paired_host_gets_no_memory_before_the_switch(lab, tiny):
+    """The partition's pages are given outside of the movers only where it stands still for good."""
+    source, target, identity = begin(lab, tiny, *SLOW)
+    await_copying(lab, source, identity)
+    url = f"https://{address(lab, source)}:{CONTROL}/v1/peer/migrations/{identity}/pages"
+    asked = json.dumps({"lengths": [128 << 20], "pages": [128 << 20, 0], "size": 4096})
+    refused = curl(lab, target, url, "-X", "POST", "-d", asked, *key_of(lab, target))
+    assert lab.lpm(source, "stop", tiny)[0] == 0
+    assert_clean(lab)
+    assert refused[:2] == (0, "409"), refused
+
+
 @pytest.mark.parametrize("path", ["/v1/peer/host", "/v1/host", "/"])
 def test_no_certificate(lab, path):
     code, status, words = curl(lab, "client", f"https://{address(lab, 'beta')}:{CONTROL}{path}")
