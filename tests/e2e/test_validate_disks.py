@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from lab import host, net, proc, san
+from lab import host, net, proc, ramdisk, san
 from validating import (LIMIT_MS, TWO_DISKS, attached_file, bound, cause, codes, device, private,
                         validate)
 
@@ -44,6 +44,37 @@ def test_disk_out_of_reach(lab, tiny):
         assert report["took_ms"] < LIMIT_MS
     finally:
         net.ip("link", "set", "san0", "up", netns=lab.lab.netns("beta"))
+
+
+def multipath(lab, where, states):
+    """A folder as sysfs has for a multipath device of 4 MiB whose paths are in these states."""
+    files = {"size": 8192, "dm/uuid": "mpath-3600140500000000000000000000000001"}
+    files.update({f"slaves/sd{i}/device/state": state for i, state in enumerate(states)})
+    folder = os.path.join(lab.lab.var_dir, f"multipath-{where}")
+    for name, text in files.items():
+        path = os.path.join(folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f"{text}\n")
+    return folder
+
+
+@pytest.mark.skipif(not ramdisk.available(), reason="no zram, of which the lab makes a block device")
+def test_paths_that_have_failed(lab, tiny):
+    """Fewer ways to the same disk are a loss of redundancy. This kernel has no device mapper: what
+    the hosts see of it in sysfs is the test's."""
+    disk = ramdisk.add(lab.lab, 4 << 20)
+    folder = f"/sys/devices/virtual/block/{os.path.basename(disk)}"
+    xml = ("<disk type='block' device='disk'><driver name='qemu' type='raw' cache='none'/>"
+           f"<source dev='{disk}'/><target dev='vdz' bus='virtio'/></disk>")
+    with bound(lab, "alpha", multipath(lab, "alpha", ["running"] * 2), folder), \
+            bound(lab, "beta", multipath(lab, "beta", ["running", "offline"]), folder), \
+            device(lab, tiny, xml, disk):
+        report = validate(lab, tiny)
+        assert codes(report) == ["LPM-6110"]
+        assert "2 of 2 paths" in cause(report, "LPM-6110") and "1 of 2" in cause(report, "LPM-6110")
+        multipath(lab, "beta", ["running"] * 2)
+        assert codes(validate(lab, tiny)) == []
 
 
 def test_image_on_a_local_file_system(lab, tiny, image):
