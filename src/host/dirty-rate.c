@@ -26,9 +26,16 @@ gboolean lpm_host_dirty_rate_begin(struct lpm_host *host, const char *uuid, int 
 {
     lpm_auto_connect connection = NULL;
     lpm_auto_domain domain = NULL;
+    virDomainJobInfo job;
 
     if (!find(host, uuid, &connection, &domain, error))
         return FALSE;
+    /* libvirt would let the call wait for the end of a migration or backup, half a minute at most.
+     */
+    if (virDomainGetJobInfo(domain, &job) < 0)
+        return lpm_host_fail(error, "asking for its jobs");
+    if (job.type != VIR_DOMAIN_JOB_NONE)
+        return lpm_fail(error, LPM_E_PARTITION_BUSY, "libvirt has a job with the partition");
     if (virDomainStartDirtyRateCalc(domain, seconds, VIR_DOMAIN_DIRTYRATE_MODE_PAGE_SAMPLING) < 0)
         return lpm_host_fail(error, "sampling the dirty rate");
     return TRUE;

@@ -12,8 +12,8 @@
 
 #include <sys/types.h>
 
-/* Begins a sample of `seconds` (from 1). Not during libvirt's migration job. LPM_E_LIBVIRT, also
- * when a sample is under way. Any thread. */
+/* Begins a sample of `seconds` (from 1). LPM_E_PARTITION_BUSY during a job of libvirt's, as a
+ * migration is; LPM_E_LIBVIRT, also when a sample is under way. Any thread. */
 gboolean lpm_host_dirty_rate_begin(struct lpm_host *host, const char *uuid, int seconds,
                                    GError **error);
 /* Asks for the sample begun last: *rate in bytes/s of distinct pages, or -1 while it is under way.

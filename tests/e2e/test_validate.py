@@ -339,6 +339,7 @@ def test_already_migrating(lab):
         code, report = lab.lpm(source, "validate", "mover", "--to", "beta")
         # Its own copy on the target, which is there already, is no namesake.
         assert (code, codes(report)) == (2, ["LPM-1005"])
+        assert report["took_ms"] < LIMIT_MS  # not until the migration has ended
         # Another partition may be moved meanwhile, unless that is one too many.
         lab.add_guest("second", mem=128, append="ledger.mem=16M ledger.dirty=0")
         try:
