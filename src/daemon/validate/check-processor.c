@@ -18,22 +18,6 @@
 
 #include <string.h>
 
-json_t *lpm_gather_machine(struct lpm_validation *validation, GError **error)
-{
-    return lpm_host_abilities(validation->daemon->host, validation->model, error);
-}
-
-void lpm_judge_machine(struct lpm_judgement *judgement)
-{
-    if (!lpm_fact_true(judgement->target, "known"))
-        lpm_find(judgement, LPM_E_MACHINE_UNKNOWN, "%s cannot be a %s of type %s for %s: %s",
-                 judgement->target_name, lpm_fact(judgement->model, "hypervisor"),
-                 lpm_fact(judgement->model, "machine"), lpm_fact(judgement->model, "arch"),
-                 lpm_fact(judgement->target, "cause"));
-}
-
-/* ---- processor ---- */
-
 /* Under emulation `maximum` is what QEMU can do, whatever the host is. */
 static gboolean is_emulated(const json_t *model)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  * Copyright 2026 The OpenLPM authors */
-/* The partition runs or is powered off, and nothing else is being done with it (R2.10). */
+/* The partition runs or is powered off, and is not in a migration (R2.10). */
 #include "daemon/migration.h"
 #include "daemon/validate/checks.h"
 
@@ -27,46 +27,4 @@ void lpm_judge_state(struct lpm_judgement *judgement)
     else if (strcmp(state, "running") != 0 && !off)
         lpm_find(judgement, LPM_E_PARTITION_NOT_RUNNING, "partition '%s' is %s",
                  lpm_fact(judgement->model, "name"), state);
-}
-
-/* A job of our own migration is not in its way; libvirt's jobs of any other kind are. */
-void lpm_judge_jobs(struct lpm_judgement *judgement)
-{
-    const json_t *model = judgement->model, *disk;
-    const json_t *state = json_object_get(judgement->sources, "state");
-    gint64 snapshots = lpm_fact_int(model, "snapshots");
-    gint64 checkpoints = lpm_fact_int(model, "checkpoints");
-    size_t i;
-
-    json_array_foreach (json_object_get(model, "block_jobs"), i, disk)
-        lpm_find(judgement, LPM_E_PARTITION_BUSY, "a block job (copy, commit, backup) runs on %s",
-                 json_string_value(disk));
-    if (lpm_fact_true(model, "job") && !*lpm_fact(state, "migration") &&
-        !judgement->validation->for_migration)
-        lpm_find(judgement, LPM_E_PARTITION_BUSY, "libvirt does a job on it (save, dump, backup)");
-    if (snapshots > 0 || checkpoints > 0)
-        lpm_find(judgement, LPM_E_SNAPSHOTS,
-                 "%" G_GINT64_FORMAT " snapshots, %" G_GINT64_FORMAT " checkpoints",
-                 MAX(snapshots, 0), MAX(checkpoints, 0));
-}
-
-/* The guest agent has a channel and is not at its other end: what asks the guest will get no
- * answer. A partition without such a channel never had one. */
-void lpm_judge_agent(struct lpm_judgement *judgement)
-{
-    const json_t *channel;
-    gboolean any = FALSE;
-    size_t i;
-
-    json_array_foreach (json_object_get(judgement->model, "channels"), i, channel) {
-        if (strcmp(lpm_fact(channel, "target"), "org.qemu.guest_agent.0") != 0)
-            continue;
-        any = TRUE;
-        if (strcmp(lpm_fact(channel, "state"), "connected") != 0 &&
-            strcmp(lpm_fact(judgement->model, "state"), "running") == 0)
-            lpm_find(judgement, LPM_E_AGENT_SILENT,
-                     "nothing in the guest has opened the channel org.qemu.guest_agent.0");
-    }
-    if (!any || lpm_is_off(judgement->model))
-        lpm_does_not_apply(judgement);
 }

@@ -49,6 +49,8 @@ void lpm_judge_machine(struct lpm_judgement *judgement);
 json_t *lpm_gather_room(struct lpm_validation *validation, GError **error);
 void lpm_judge_memory(struct lpm_judgement *judgement);
 void lpm_judge_hugepages(struct lpm_judgement *judgement);
+/* Has the partition of the model its memory in huge pages? */
+gboolean lpm_on_hugepages(const json_t *model);
 json_t *lpm_gather_placement(struct lpm_validation *validation, GError **error);
 void lpm_judge_placement(struct lpm_judgement *judgement);
 void lpm_judge_vcpus(struct lpm_judgement *judgement);
@@ -58,6 +60,8 @@ void lpm_judge_jobs(struct lpm_judgement *judgement);
 json_t *lpm_gather_fast_paths(struct lpm_validation *validation, GError **error);
 void lpm_judge_fast_paths(struct lpm_judgement *judgement);
 void lpm_judge_devices(struct lpm_judgement *judgement);
+/* Is this adapter or passed-through device the fast path of a team? */
+gboolean lpm_is_fast_path(const json_t *device);
 json_t *lpm_gather_consoles(struct lpm_validation *validation, GError **error);
 void lpm_judge_consoles(struct lpm_judgement *judgement);
 json_t *lpm_gather_versions(struct lpm_validation *validation, GError **error);
