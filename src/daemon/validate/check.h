@@ -57,10 +57,11 @@ struct lpm_judgement {
 };
 
 struct lpm_check {
-    const char *id;    /* stable word: "disks" */
-    const char *title; /* what is so when it passes */
-    const char *rule;  /* of the requirements: "R2.3" */
-    gboolean target;   /* needs facts of the target */
+    const char *id;             /* stable word: "disks" */
+    const char *title;          /* what is so when it passes */
+    enum lpm_severity severity; /* of the worst that it finds */
+    const char *rule;           /* of the requirements: "R2.3" */
+    gboolean target;            /* needs facts of the target */
     /* An object, or NULL with the error that then is the finding. NULL: nothing to gather. */
     json_t *(*gather)(struct lpm_validation *validation, GError **error);
     /* Calls lpm_find() for each finding; none: pass. */

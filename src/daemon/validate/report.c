@@ -136,11 +136,12 @@ static json_t *judge(struct lpm_validation *validation, const struct lpm_check *
     /* Both sides gathered at the same time. */
     gint64 elapsed =
         MAX(lpm_fact_int(judgement.source, "took_us"), lpm_fact_int(judgement.target, "took_us"));
-    json_t *line = json_pack("{s:s, s:s, s:s, s:s, s:I, s:o, s:{s:O, s:O}}", "id", check->id,
-                             "title", check->title, "rule", check->rule, "verdict",
-                             checked ? verdict_of(&judgement) : "not-checked", "elapsed_us",
-                             (json_int_t)elapsed, "findings", judgement.findings, "facts", "source",
-                             judgement.source, "target", judgement.target);
+    json_t *line = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:o, s:{s:O, s:O}}", "id", check->id, "title", check->title,
+        "severity", check->severity == LPM_SEVERITY_ERROR ? "error" : "warning", "rule",
+        check->rule, "verdict", checked ? verdict_of(&judgement) : "not-checked", "elapsed_us",
+        (json_int_t)elapsed, "findings", judgement.findings, "facts", "source", judgement.source,
+        "target", judgement.target);
     json_decref(none);
     return line;
 }
@@ -152,10 +153,10 @@ static json_t *judge_reach(const struct lpm_validation *validation, const GError
 
     if (failure)
         json_array_append_new(findings, lpm_error_to_json(failure, NULL));
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:{s:{s:s}, s:{}}}", "id", "trust", "title",
-                     "The managers trust each other and speak one language", "rule", "R2.11",
-                     "verdict", failure ? "error" : "pass", "findings", findings, "facts", "source",
-                     "peer", validation->peer, "target");
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:{s:{s:s}, s:{}}}", "id", "trust", "title",
+                     "The managers trust each other and speak one language", "severity", "error",
+                     "rule", "R2.11", "verdict", failure ? "error" : "pass", "findings", findings,
+                     "facts", "source", "peer", validation->peer, "target");
 }
 
 static void count(const json_t *checks, int *errors, int *warnings)
