@@ -2,8 +2,6 @@
  * Copyright 2026 The OpenLPM authors */
 #include "daemon/forecast.h"
 
-#include "daemon/suspend-aim.h"
-
 #include <math.h>
 
 #define SECOND 1e6
@@ -38,8 +36,7 @@
 
 /* One end of the ranges, or their middle. */
 struct scenario {
-    double full, zero, rate, ratio, dirty, again, working_set; /* bytes, bytes/s */
-    guint limit_ms;
+    double full, zero, rate, ratio, dirty, again, working_set, limit_us; /* bytes, bytes/s */
     double before_us, after_us, added_us, freeze, devices_us, switch_us;
     enum lpm_post_copy post_copy;
     guint rounds_max;
@@ -162,7 +159,7 @@ static void assume(const struct lpm_forecast_input *input, guint limit_ms, int w
         .dirty = dirty,
         .again = pick(&lessons->again, which, FALSE),
         .working_set = MIN(dirty * seconds, full),
-        .limit_ms = limit_ms,
+        .limit_us = limit_ms * 1e3,
         .before_us = pick(&lessons->before_us, which, FALSE) * slow + input->sampling_us,
         .after_us = pick(&lessons->after_us, which, FALSE) * slow,
         .added_us = pick(&lessons->added_us, which, FALSE),
@@ -188,20 +185,11 @@ static double scan_us(const struct scenario *scenario)
     return scenario->zero / PAGE * ZERO_PAGE_US;
 }
 
-/* What may be left when the processors are stopped in that round. */
-static double allowed_in(const struct scenario *scenario, int round)
-{
-    guint limit_ms = lpm_suspend_aim(scenario->limit_ms, scenario->post_copy != LPM_POST_COPY_NEVER,
-                                     (guint64)round);
-
-    return scenario->rate * limit_ms / 1e3;
-}
-
 /* Rounds until what is left may go with the processors stopped. QEMU looks each time that the rest
  * falls below what it could send in the time allowed; what was written meanwhile is added then. */
 static void pre_copy(const struct scenario *scenario, struct course *course)
 {
-    double allowed = allowed_in(scenario, 1);
+    double allowed = scenario->rate * scenario->limit_us / SECOND;
     double left = scenario->full, time_us = scan_us(scenario), sent = 0;
     int round = 1;
 
@@ -213,7 +201,6 @@ static void pre_copy(const struct scenario *scenario, struct course *course)
         sent += left - allowed;
         time_us += sending_us(scenario, left - allowed);
         left = MIN(allowed + written, MAX(scenario->working_set, allowed));
-        allowed = allowed_in(scenario, round + 1);
     }
     course->ends = round < ROUNDS_MAX;
     course->rounds = MAX(round, 2); /* the last one is that of the suspension */

@@ -106,6 +106,7 @@ typedef struct lpm_migration {
     /* Of the movers' session; another one after a pair of movers was lost in post-copy. */
     guint8 session[LPM_SESSION_ID_BYTES];
     guint8 psk[LPM_SESSION_PSK_BYTES]; /* zero after a restart of lpmd: the mover has it */
+    gboolean limit_set;                /* source: of the suspension, at libvirt */
     gboolean switching_told;           /* source: the target knows that post-copy is decided */
     gboolean switch_asked;             /* source: for post-copy, of libvirt, which agreed */
     gboolean resume_call;      /* source: the next call of libvirt goes on with a post-copy */
@@ -160,7 +161,6 @@ typedef struct lpm_migration {
     char *objection;
     gint64 sampling_us; /* what its samples have delayed the migration by */
     guint limit_ms;     /* QEMU's part of max_suspend_ms */
-    guint limit_set_ms; /* what QEMU was allowed last (suspend-aim.h); 0: nothing yet */
     /* source's figures for the report */
     gint64 clock_offset_us, clock_error_us; /* error -1: not measured */
     gint64 source_ended_us, committed_us, target_resumed_us;

@@ -76,7 +76,6 @@ static json_t *handover_json(const LpmMigration *migration, gint64 resumed_us)
 /* Where the time went; what the next forecast learns from. */
 static json_t *costs_json(const LpmMigration *migration, gint64 resumed_us, gint64 now_us)
 {
-    guint limit_ms = migration->limit_set_ms ? migration->limit_set_ms : migration->limit_ms;
     gint64 begin = migration->stream_begin_us;
 
     gint64 started = migration->started_ms * 1000;
@@ -88,7 +87,7 @@ static json_t *costs_json(const LpmMigration *migration, gint64 resumed_us, gint
                      (json_int_t)migration->sampling_us, "stream_us",
                      positive_or_null(begin && migration->stop_us ? migration->stop_us - begin : 0),
                      "after_us", positive_or_null(resumed_us ? now_us - resumed_us : 0), "limit_ms",
-                     (int)limit_ms);
+                     (int)migration->limit_ms);
 }
 
 static void add_stream(json_t *report, LpmMigration *migration)

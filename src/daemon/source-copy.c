@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "base/fault-point.h"
 #include "daemon/source-internal.h"
-#include "daemon/suspend-aim.h"
 
 #define TICK_US 200000 /* how often progress is asked of libvirt */
 
@@ -42,35 +41,26 @@ void lpm_source_call_libvirt(LpmMigration *migration)
         g_thread_new("libvirt-migrate", call_libvirt, lpm_migration_ref(migration));
 }
 
-/* Allows QEMU what suits the round. */
-static void set_limit(LpmMigration *migration, const struct lpm_job *job)
+static guint limit_of(LpmMigration *migration)
 {
-    g_autoptr(GError) error = NULL;
-
-    g_mutex_lock(&migration->lock);
-    guint limit_ms = lpm_suspend_aim(migration->limit_ms,
-                                     migration->post_copy != LPM_POST_COPY_NEVER, job->iteration);
-    gboolean set = limit_ms == migration->limit_set_ms;
-
-    g_mutex_unlock(&migration->lock);
-    if (set || !job->memory_total)
-        return;
-    if (!lpm_host_set_max_suspend(migration->daemon->host, migration->uuid, limit_ms, &error)) {
-        lpm_migration_log(migration, LPM_LOG_WARNING, "max-suspend", "%s", error->message);
-        return;
-    }
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
-    migration->limit_set_ms = limit_ms;
+
+    return migration->limit_ms;
 }
 
-/* Libvirt's view of the progress, and what QEMU may do by it. */
+/* Libvirt's view of the progress; the first time, the limit of the suspension is set as well. */
 static void note_progress(LpmMigration *migration)
 {
     struct lpm_job job;
+    g_autoptr(GError) error = NULL;
 
     if (!lpm_host_job(migration->daemon->host, migration->uuid, &job, NULL) || !job.active)
         return;
-    set_limit(migration, &job);
+    if (!migration->limit_set && job.memory_total > 0)
+        migration->limit_set = lpm_host_set_max_suspend(migration->daemon->host, migration->uuid,
+                                                        limit_of(migration), &error);
+    if (error)
+        lpm_migration_log(migration, LPM_LOG_WARNING, "max-suspend", "%s", error->message);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
     migration->job = job;
     if (job.memory_total) {
