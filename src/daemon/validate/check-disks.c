@@ -271,6 +271,11 @@ static gboolean is_a_copy(const struct pair *pair)
            strcmp(kind, "block") != 0;
 }
 
+const json_t *lpm_disks_seen(const json_t *facts)
+{
+    return json_object_get(json_object_get(facts, "disks"), "disks");
+}
+
 void lpm_judge_disks(struct lpm_judgement *judgement)
 {
     const json_t *disks = json_object_get(judgement->model, "disks"), *disk;

@@ -7,8 +7,8 @@
  * target that reaches a multipath disk by one plain path has that one. */
 void lpm_judge_paths(struct lpm_judgement *judgement)
 {
-    const json_t *seen = json_object_get(json_object_get(judgement->targets, "disks"), "disks");
-    const json_t *own = json_object_get(json_object_get(judgement->sources, "disks"), "disks");
+    const json_t *seen = lpm_disks_seen(judgement->targets);
+    const json_t *own = lpm_disks_seen(judgement->sources);
     const json_t *disk;
     gboolean any = FALSE;
     size_t i;

@@ -12,8 +12,8 @@ static gboolean is_exclusive(const json_t *reservation)
 
 void lpm_judge_reservations(struct lpm_judgement *judgement)
 {
-    const json_t *seen = json_object_get(json_object_get(judgement->targets, "disks"), "disks");
-    const json_t *own = json_object_get(json_object_get(judgement->sources, "disks"), "disks");
+    const json_t *seen = lpm_disks_seen(judgement->targets);
+    const json_t *own = lpm_disks_seen(judgement->sources);
     const json_t *disk;
     gboolean any = FALSE;
     size_t i;

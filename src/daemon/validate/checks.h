@@ -18,6 +18,9 @@ void lpm_disks_settle(struct lpm_validation *validation, json_t *sources, const 
 /* This host's answers for disks of the model by number: of each entry of `blocks`, null or an array
  * of numbers, null or an array. A new reference. */
 json_t *lpm_disks_read_again(const struct lpm_validation *validation, const json_t *blocks);
+/* What a side's look at the disks, {id: facts} of all its checks, has found: an array in the order
+ * of the model's, borrowed; NULL if it did not look. */
+const json_t *lpm_disks_seen(const json_t *facts);
 void lpm_judge_reservations(struct lpm_judgement *judgement);
 void lpm_judge_paths(struct lpm_judgement *judgement);
 void lpm_judge_caches(struct lpm_judgement *judgement);
