@@ -38,11 +38,16 @@ bit calm; /* from some moment on there is none any more */
 #define STANDS 2 /* source: stopped by the migration; target: complete and paused */
 #define SERVES 3 /* source, after the switch to post-copy: gives pages, and stands until it is taken back */
 #define DEAD 4
+#define POISED 5 /* target, in post-copy: started by libvirt, its processors are held */
 
 byte source_qemu = RUNS, target_qemu = EMPTY;
 bit job = 1;   /* source: QEMU's migration goes on */
 bit asked;     /* source: QEMU shall switch to post-copy */
 bit gate;      /* the target's mover lets the switch and libvirt's Finish through */
+bit guard;     /* target: lpmd holds the processors, and its end is the copy's */
+bit no_guard;  /* they cannot be held on that host */
+bit stopped;   /* target: SIGSTOP; lpmd's end leaves it standing */
+bit cut;       /* source: lpmd and its mover have both gone, and QEMU's connection with them */
 bit all_pages; /* post-copy: the target has every page */
 bit frozen;    /* source: SIGSTOP, proved */
 bit cont;      /* source: libvirt has asked QEMU to go on; it obeys unless it is frozen */
@@ -52,10 +57,11 @@ bit source_mishap, target_mishap;
 
 #define switched (source_qemu == SERVES)
 
-/* The window that libvirt leaves: README.md, "The switch to post-copy". */
+/* The window that libvirt leaves where processors cannot be held: README.md, "The switch to
+ * post-copy". */
 inline both_lost(when)
 {
-    if :: when -> source_mishap = 1; target_mishap = 1 :: else -> skip fi
+    if :: no_guard && (when) -> source_mishap = 1; target_mishap = 1 :: else -> skip fi
 }
 
 /* ---- libvirt's call and the mover that holds its reply ---- */
@@ -71,12 +77,6 @@ bit source_mover = 1, target_mover = 1;
 
 #define rpc (call && source_mover)
 #define linked (source_mover && target_mover)
-
-inline end_source_mover()
-{
-    source_mover = 0;
-    reply = NO_REPLY
-}
 
 /* Libvirt's call fails: its job is cancelled, but for one in post-copy, and the source resumed. */
 inline fail_call()
@@ -141,8 +141,19 @@ bit say_finish;
 #define T_LEAVE 11
 #define T_LEFT 12
 #define T_SWITCHING 13
+#define P3_START 14
+#define P5_OPEN 15
+#define T_ABORTED 16
 
 byte s = S_COPY, t = T_WATCH;
+
+inline end_source_mover()
+{
+    cut = cut || switched && s == S_DOWN;
+    source_mover = 0;
+    reply = NO_REPLY
+}
+
 bit source_off, target_off;   /* the host is off at present */
 bit source_gone, target_gone; /* and will never come back */
 bit operator_comes;           /* to take the oath about that, when it is true */
@@ -270,9 +281,9 @@ end:
     /* take_back: QEMU gives post-copy up; its connection may have broken before, see below */
     :: d_step { s == S_RESUME && switched -> frozen = 0; job = 0; cont = 0;
                 source_qemu = RUNS; stale = 1; s = S_TELL_ABORT }
-    :: d_step { s == S_RESUME -> frozen = 0; job = 0; cont = 0;
+    :: d_step { s == S_RESUME && !(switched && !cut && !no_guard) -> frozen = 0; job = 0; cont = 0;
                 if :: source_qemu == STANDS -> source_qemu = RUNS; stale = 1
-                   :: switched -> source_qemu = DEAD /* of no use any more */
+                   :: switched -> source_qemu = DEAD; source_mishap = 1 /* of no use any more */
                    :: else -> skip fi;
                 s = S_TELL_ABORT }
     :: d_step { s == S_TELL_ABORT -> say_abort = 1; s = S_LEAVE }
@@ -319,10 +330,34 @@ end:
     /* lpm_target_switching: no giving up on silence from here */
     :: d_step { undone && say_switching && !t_switching -> t = T_SWITCHING }
     :: d_step { t == T_SWITCHING -> t_switching = 1; t = T_WATCH }
-    /* lpm_target_on_run_waits, lpm_handover_target_switch */
-    :: d_step { undone && !t_switched && !t_prepared && switched && linked && target_qemu == EMPTY
-                -> t = P4_SWITCHED }
-    :: d_step { t == P4_SWITCHED -> t_switched = 1; t = T_WATCH }
+    /* lpm_target_on_run_waits, lpm_handover_target_switch: start_behind_gate */
+    :: d_step { undone && !t_switched && !t_prepared && switched && linked && target_qemu == EMPTY &&
+                !no_guard && !gate -> guard = 1; t = P3_START }
+    :: d_step { t == P3_START && !gate && target_mover -> gate = 1 }
+    :: d_step { t == P3_START && target_qemu == POISED && target_mover ->
+#ifndef MUTANT_NO_STAY
+                guard = 0; stopped = 1;
+#endif
+#ifdef MUTANT_NO_STOP
+                stopped = 0;
+#endif
+                t = P4_SWITCHED }
+#ifdef MUTANT_OPEN_FIRST
+    :: d_step { t == P4_SWITCHED && target_qemu == POISED -> target_qemu = RUNS }
+#endif
+    :: d_step { t == P3_START -> t = T_ABORT } /* something on the way broke */
+    :: d_step { t == P4_SWITCHED && !no_guard -> t_switched = 1; t = P5_OPEN }
+    :: d_step { t == P5_OPEN -> guard = 0; stopped = 0;
+                if :: target_qemu == POISED -> target_qemu = RUNS :: else -> skip fi; t = T_WATCH }
+    /* take_back_decision: nobody has been told */
+    :: d_step { t == P5_OPEN && target_qemu == POISED && !(target_mover && rpc) -> t = T_ABORTED }
+    /* lpm_target_let_started_go; give_back_unstarted */
+    :: d_step { undone && t_switched && target_qemu == POISED -> target_qemu = RUNS; stopped = 0 }
+    :: d_step { undone && !t_switched && !t_prepared && gate -> t = T_ABORT }
+    /* start_decided */
+    :: d_step { undone && !t_switched && !t_prepared && switched && linked && target_qemu == EMPTY &&
+                no_guard -> t = P4_SWITCHED }
+    :: d_step { t == P4_SWITCHED && no_guard -> t_switched = 1; t = T_WATCH }
     :: d_step { undone && t_switched && !gate && target_mover && target_qemu == EMPTY -> gate = 1 }
     /* nobody heard the word */
     :: d_step { undone && t_switched && !gate && !target_mover && target_qemu != RUNS -> t = T_ABORT }
@@ -369,9 +404,17 @@ end:
 #ifdef MUTANT_BREAK_PROMISE
     :: d_step { undone && !t_prepared && !t_switched -> t = T_ABORT }
 #endif
-    :: d_step { t == T_ABORT -> assert(!t_switched || !gate && target_qemu != RUNS); t_aborted = 1; t = T_DISCARD;
-                both_lost(switched && broken) }
-    :: d_step { t == T_DISCARD -> target_mover = 0; target_qemu = DEAD; t = T_LEAVE }
+    /* lpm_target_end_unstarted */
+    :: d_step { t == T_ABORT -> assert(!t_switched || !gate && target_qemu != RUNS);
+                assert(!(t_switching && !t_prepared) || target_qemu != RUNS);
+                both_lost(switched && broken);
+                if :: t_switching && !t_switched && !t_prepared ->
+                      target_qemu = DEAD; guard = 0; stopped = 0
+                   :: else -> skip fi;
+                t = T_ABORTED }
+    :: d_step { t == T_ABORTED -> t_aborted = 1; t = T_DISCARD }
+    :: d_step { t == T_DISCARD -> target_mover = 0; target_qemu = DEAD; guard = 0; stopped = 0;
+                t = T_LEAVE }
 
     /* what the own journal has decided needs nobody's word */
     :: d_step { at_work && t_aborted -> t = T_DISCARD }
@@ -419,8 +462,10 @@ end:
                 target_qemu = STANDS }
     :: d_step { source_qemu == RUNS && job && asked && target_qemu == EMPTY && linked ->
                 source_qemu = SERVES; both_lost(t_aborted && broken) }
-    :: d_step { switched && gate && target_qemu == EMPTY && rpc && linked -> target_qemu = RUNS }
-    :: d_step { switched && target_qemu == RUNS && linked && !all_pages -> all_pages = 1 }
+    :: d_step { switched && gate && target_qemu == EMPTY && rpc && linked ->
+                target_qemu = (guard -> POISED : RUNS) }
+    :: d_step { switched && (target_qemu == RUNS || target_qemu == POISED && !stopped) && linked &&
+                !all_pages -> all_pages = 1 }
     :: d_step { (target_qemu == STANDS || target_qemu == RUNS && all_pages) && reply == NO_REPLY &&
                 rpc && linked -> reply = HELD }
     /* the target's libvirt removes what did not become complete */
@@ -455,6 +500,7 @@ end:
                 -> t_fenced = 1; t = T_ABORT }
 #endif
     :: d_step { operator_comes && target_gone && !s_fenced && source_waits -> s_fenced = 1 }
+    :: d_step { !no_guard && !asked && t == T_WATCH -> no_guard = 1 }
     od
 }
 
@@ -462,6 +508,7 @@ end:
 
 inline crash_source_lpmd()
 {
+    cut = cut || switched && !source_mover;
     s = S_DOWN;
 #ifdef MUTANT_NO_FSYNC
     s_switching = 0; s_ending = 0; s_committed = 0; s_running = 0; s_ended = 0; s_aborted = 0;
@@ -472,6 +519,10 @@ inline crash_source_lpmd()
 inline crash_target_lpmd()
 {
     t = T_DOWN;
+    if :: guard && (target_qemu == EMPTY || target_qemu == POISED) -> target_qemu = DEAD
+       :: !guard && !stopped && target_qemu == POISED -> target_qemu = RUNS
+       :: else -> skip fi;
+    guard = 0;
 #ifdef MUTANT_NO_FSYNC
     t_switching = 0; t_switched = 0; t_prepared = 0; t_committed = 0; t_running = 0; t_ended = 0;
     t_aborted = 0; t_over = 0
@@ -488,7 +539,7 @@ inline power_source_off()
 inline power_target_off()
 {
     crash_target_lpmd();
-    target_off = 1; target_mover = 0; target_qemu = DEAD; target_mishap = 1
+    target_off = 1; target_mover = 0; target_qemu = DEAD; target_mishap = 1; stopped = 0
 }
 
 active proctype fault()
@@ -528,8 +579,10 @@ end:
 
 /* On its way from a source that can no longer run it is still a copy. */
 #define under_way (switched && target_qemu == EMPTY && !t_aborted)
-#define live_copies ((source_qemu == RUNS || source_qemu == STANDS) + under_way + \
-                     (target_qemu == STANDS || target_qemu == RUNS))
+/* In post-copy it can be taken back until the target has decided. */
+#define can_come_back (switched && !no_guard && !(t_switched && !t_aborted) && !cut)
+#define live_copies ((source_qemu == RUNS || source_qemu == STANDS) + under_way + can_come_back + \
+                     (target_qemu == STANDS || target_qemu == RUNS || target_qemu == POISED))
 
 /* lpm_migration_switched */
 #define t_started (t_switched && !t_aborted)
@@ -542,7 +595,7 @@ end:
 
 #define two_run (source_qemu == RUNS && target_qemu == RUNS)
 /* lpmd itself never destroys the last copy */
-#define lost (live_copies == 0 && !source_mishap && !target_mishap)
+#define lost (live_copies == 0 && !source_mishap && !target_mishap && !cut)
 #define two_owners (source_says_mine && target_says_mine)
 #define wrong_owner (source_says_mine && target_qemu == RUNS || \
                      target_says_mine && source_qemu == RUNS)

@@ -15,8 +15,6 @@ from lab.faults.ground import FINAL, PARTITION, NoAnswer, other
 from lab.proc import LabError
 
 ENDED = "the partition ended with its QEMU"
-IN_SWITCH = "killed in the switch to post-copy, before the target ran"
-SWITCH_MARGIN_US = 300000  # lpmd has asked for the switch by then, and QEMU follows
 JOURNAL_S = 1.1  # the clients write their journal once a second
 CLEAN_S = 15  # from the migration's end until one copy runs and nothing is left over
 
@@ -26,9 +24,6 @@ def judge(ground, out, faults, settle_s=trial.SETTLE_S):
     settled = trial.settle(ground, out, settle_s)
     may_end = any(i.applied and f.may_end_guest(i.state, i.step.instant, out.plan.post_copy)
                   for f, i in zip(faults, out.injections))
-    if not may_end and _met_the_switch(ground, out):
-        may_end = True
-        out.notes.append(IN_SWITCH)
     where = _facts(ground, out, may_end, settled)
     if not settled:
         return False
@@ -41,20 +36,6 @@ def judge(ground, out, faults, settle_s=trial.SETTLE_S):
     _clients(ground, out, may_end)
     ground.observer.forget(out.begin_us)
     return not out.failures
-
-
-def _met_the_switch(ground, out):
-    """Whether a mover or a libvirtd was killed in the one window that neither QEMU nor libvirt can
-    be brought back from: the source has gone over to post-copy, which it does not take back, and
-    the target does not run yet, so that it does not survive the loss of either connection."""
-    copies = [c for c in ground.observer.of() if (c.gone_us or out.begin_us) >= out.begin_us]
-    switched = [c.postcopy_us() for c in copies if c.host == out.source and c.postcopy_us()]
-    started = [run[0] for c in copies if c.host == out.target and c.incoming for run in c.runs]
-    if not switched:
-        return False
-    return any(i.applied and i.step.fault.startswith(("kill-mover-", "kill-libvirtd-")) and
-               i.at_us > min(switched) - SWITCH_MARGIN_US and
-               (not started or i.at_us < min(started)) for i in out.injections)
 
 
 def _facts(ground, out, may_end, settled):

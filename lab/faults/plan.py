@@ -46,7 +46,7 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
 POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "resume-asked", "switching",
-             "switched", "allowing-run")
+             "switched", "allowing-run", "run-allowed", "start-held")
 # Instants that only the migration of a powered-off partition, or one that has waited, meets.
 OTHERS_ONLY = ("undefined", "placed", "defined", "queued")
 # Instants of a hand-over in which the run passes with the last page.

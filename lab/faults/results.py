@@ -64,9 +64,8 @@ class Tally:
                 "lost": self._with("lost"), "doubled": self._with("doubled"),
                 "leftovers": self._with("leftover"),
                 "failed": sum(bool(r["failures"]) for r in self.records), "seed": self.seed,
-                # No copy left, as lpm said: QEMU was killed, or it was met in the switch to post-copy.
+                # No copy left, as lpm said: QEMU was killed.
                 "ended": self._noted(judge.ENDED),
-                "ended_in_switch": self._noted(judge.ENDED, judge.IN_SWITCH),
                 "not_applied": sum(not any(i["applied"] for i in r["injections"])
                                    for r in self.records),
                 "by_option": self.by_option(), "by_fault": self.by_fault()}
@@ -176,10 +175,10 @@ def _runs(runs):
     order = sorted(runs, key=int)
     yield ""
     yield ("| seed | trials | double runs | lost | doubled | leftovers | failed | "
-           "the partition ended | of them in the switch | no fault came to bear |")
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+           "the partition ended | no fault came to bear |")
+    yield "|---|---|---|---|---|---|---|---|---|"
     names = ("trials", "double_runs", "lost", "doubled", "leftovers", "failed", "ended",
-             "ended_in_switch", "not_applied")
+             "not_applied")
     for seed in order:
         yield f"| {seed} | " + " | ".join(str(runs[seed][n]) for n in names) + " |"
     yield "| all | " + " | ".join(str(sum(runs[s][n] for s in order)) for n in names) + " |"

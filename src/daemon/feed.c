@@ -76,26 +76,25 @@ static const char *name_of(const LpmFeedMemory *memory, guint64 length)
     return NULL;
 }
 
-/* With `act`, under which everybody writes the parameters. */
-static void write_parameters(LpmMigration *migration)
+void lpm_feed_note_memory(LpmMigration *migration, const json_t *memory)
 {
-    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->lock);
+
+    if (!migration->memory)
+        migration->memory = json_deep_copy(memory);
+}
+
+void lpm_feed_keep_memory(LpmMigration *migration)
+{
     g_autoptr(GError) error = NULL;
     json_auto_t *document = lpm_target_parameters(migration);
 
-    if (!lpm_journal_migration_doc(migration->daemon->journal, migration->id, document, &error))
+    if (migration->memory_kept || !json_object_get(document, "memory"))
+        return;
+    migration->memory_kept =
+        lpm_journal_migration_doc(migration->daemon->journal, migration->id, document, &error);
+    if (!migration->memory_kept)
         lpm_migration_log(migration, LPM_LOG_WARNING, "journal", "%s", error->message);
-}
-
-void lpm_feed_note_memory(LpmMigration *migration, const json_t *memory)
-{
-    g_mutex_lock(&migration->lock);
-    gboolean first = !migration->memory;
-    if (first)
-        migration->memory = json_deep_copy(memory);
-    g_mutex_unlock(&migration->lock);
-    if (first)
-        lpm_migrations_run(migration->daemon->migrations, migration, write_parameters);
 }
 
 static LpmPageFeeder *open_feeder(LpmMigration *migration, const LpmFeedMemory *memory,
@@ -308,6 +307,9 @@ static void feed(LpmMigration *migration)
 
 void lpm_feed_begin(LpmMigration *migration)
 {
+    if (!lpm_migration_switched(migration) ||
+        lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+        return;
     g_mutex_lock(&migration->lock);
     while (migration->feeding && migration->feed_stop)
         g_cond_wait(&migration->changed, &migration->lock);

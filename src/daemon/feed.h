@@ -26,11 +26,14 @@
 
 #include "daemon/migration.h"
 
-/* Target: what the mover tells of the partition's memory at the word to run; it is journalled, as
- * that mover may be gone when it is needed. Any thread. */
+/* Target: what the mover tells of the partition's memory at the word to run. Any thread. */
 void lpm_feed_note_memory(LpmMigration *migration, const json_t *memory);
+/* Target: into the journal with it, as that mover may be gone when it is needed; once. With `act`
+ * held, on a thread that may wait for the journal. */
+void lpm_feed_keep_memory(LpmMigration *migration);
 /* Target, the copy runs and has lost its mover: F1 to F5 in a thread of its own until F6 or the
- * migration's end. Nothing if that is under way. */
+ * migration's end. Nothing if that is under way, and for a copy that is not let go, is given up, or
+ * has everything. */
 void lpm_feed_begin(LpmMigration *migration);
 /* Target: F6, in a thread of its own. */
 void lpm_feed_on_bitmaps(LpmMigration *migration);

@@ -313,41 +313,6 @@ static gboolean ended(LpmMigration *migration, GError **error)
                     migration->partition, migration->daemon->config->name);
 }
 
-/* Not when the copy is known to have ended while the word waited: the source has everything then
- * and can be gone back to. */
-static gboolean can_start(LpmMigration *migration)
-{
-    enum lpm_partition_state state;
-
-    return !lpm_host_state(migration->daemon->host, migration->uuid, &state, NULL) ||
-           (state != LPM_PARTITION_ABSENT && state != LPM_PARTITION_DEFINED);
-}
-
-void lpm_handover_target_switch(LpmMigration *migration)
-{
-    if (lpm_state_is_final(migration->state) ||
-        lpm_migration_decided(migration, LPM_DECIDED_ABORTED) ||
-        lpm_migration_decided(migration, LPM_DECIDED_ENDED) || !can_start(migration) ||
-        !lpm_migration_decide_for_sure(migration, LPM_DECIDED_SWITCHED))
-        return;
-    if (!lpm_migration_enter(migration, LPM_STATE_POST_COPY, NULL))
-        lpm_migration_log(migration, LPM_LOG_WARNING, "journal", "the state cannot be written");
-    LPM_FAULT_POINT("target", "allowing-run");
-    struct lpm_mover *mover = lpm_migration_wait_mover(migration);
-    g_mutex_lock(&migration->lock);
-    gboolean cut = migration->mover_gone || migration->rpc_lost;
-    g_mutex_unlock(&migration->lock);
-    gboolean sent = FALSE;
-    if (mover && !cut) {
-        sent = lpm_mover_send_allow_run(lpm_mover_lock(mover), NULL);
-        lpm_mover_unlock(mover);
-    }
-    /* Nobody heard the word and nobody ever will: `act` is held, so that the source has not been
-     * told of it either, and its QEMU still waits with everything. */
-    if (!sent && !lpm_migrations_closing(migration->daemon->migrations))
-        lpm_migration_decide_for_sure(migration, LPM_DECIDED_ABORTED);
-}
-
 gboolean lpm_handover_target_complete(LpmMigration *migration, gboolean *complete, GError **error)
 {
     enum lpm_partition_state state;
@@ -457,6 +422,6 @@ gboolean lpm_handover_target_commit(LpmMigration *migration, gint64 *resumed_us,
         if (!lpm_migration_decide(migration, LPM_DECIDED_RUNNING, NULL, error))
             return FALSE;
     }
-    *resumed_us = wait_resume_stamp(migration);
+    *resumed_us = migration->opened_us ? migration->opened_us : wait_resume_stamp(migration);
     return TRUE;
 }

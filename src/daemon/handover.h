@@ -37,27 +37,40 @@
  *   source                                            target
  *   P1 journal: switching     -- no `stop` from here; only the target can tell what became of it
  *      says "switching"                      ->   P1 journal: switching; gives up on its own no more
- *   P2 asks its QEMU to switch; it stops         ->  P3 the copy has loaded its devices, and
- *                                                        libvirt's Finish, which starts it, waits in
- *                                                        the mover; unless told to abort before,
+ *   P2 asks its QEMU to switch; it stops         ->  P3 the copy has loaded its devices; its
+ *                                                        processors are held (processor-gate.h) while
+ *                                                        libvirt's Finish, which starts it, passes;
+ *                                                        unless told to abort before, or it fails,
  *                                                     P4 journal: switched   -- the decision
- *                                                     P5 lets Finish pass: it runs, and fetches
+ *                                                     P5 lets the processors go: it runs, and fetches
  *   P6 asks "prepared?" when it seems complete   ->   P7 everything here? journal: prepared
  *   S4 to S8 as above                            <-      yes, switched
  *
- * Rule 1 holds since QEMU sends its state after it has stopped, and libvirt, which starts an incoming
- * QEMU in Finish and nowhere else, has not been given that call. Until the target has said "aborted"
+ * Rule 1 holds since QEMU sends its state after it has stopped, and since nobody but lpmd lets the
+ * copy's processors go. Whoever dies between P3 and P4, the copy has not run an instruction: it is
+ * killed, is gone, and `aborted` follows. lpmd itself may die too. Before P4 the kernel kills the copy
+ * with it, or leaves it stopped as a whole, which it is from just before P4 until P5: the next lpmd
+ * ends what it finds without `switched`, and lets go what it finds with it. What QEMU's devices do as
+ * they are started, the requests that were in the guest's queues above all, the source does once more,
+ * with the same bytes; and not before the copy is gone with those of it that were under way.
+ *
+ * Where the processors cannot be held (lpmd says why), P4 comes before Finish may pass, and the death
+ * of the target's mover or libvirtd between the two ends the partition.
+ *
+ * Until the target has said "aborted"
  * to it, a source that has journalled `switching` is not resumed; then its QEMU is taken back
  * (host/take-back.c). It can be as long as its connection has not broken, so this side keeps the
  * sockets of QEMU and of libvirt from P1 on until it knows of P4, whatever becomes of the movers
- * (lpm_migration_let_go). The target takes P4 itself back if nobody hears the word of P5: `aborted`
- * behind `switched`, before anybody has been told. From P5 to P7 either QEMU's end loses the
+ * (lpm_migration_let_go), and its QEMU is not told that the target has every page, which would end
+ * its migration. The target takes P4 itself back if the way to the copy breaks before P5, or, where
+ * they cannot be held, nobody hears the word to start: `aborted` behind `switched`, before anybody
+ * has been told. From P5 to P7 either QEMU's end loses the
  * partition: it is said, never papered over.
  *
  * The model. docs/model/handover.pml goes through all orders of these steps, with any number of
  * faults; its labels: S1_ASK S2_FREEZE S3_LOOK S4_DECIDE S5_END S6_COMMITTED S7_TELL S8_RUNNING
- * (S8_ENDED), T2_PREPARED T3_COMMITTED T4_RESUME T4_RUNNING, P1_SWITCHING P2_WAIT P4_SWITCHED
- * P6_ENDING, and P2_LOST where neither copy can go on. docs/model/README.md has the rest.
+ * (S8_ENDED), T2_PREPARED T3_COMMITTED T4_RESUME T4_RUNNING, P1_SWITCHING P2_WAIT P3_START
+ * P4_SWITCHED P5_OPEN P6_ENDING, and P2_LOST where neither copy can go on. docs/model/README.md has the rest.
  */
 /* clang-format on */
 #ifndef LPM_DAEMON_HANDOVER_H
@@ -99,8 +112,9 @@ json_t *lpm_handover_say(LpmMigration *migration, const char *word, json_t *body
 enum lpm_told { LPM_TOLD_RUNS, LPM_TOLD_ENDED, LPM_TOLD_ABORTED, LPM_TOLD_NOTHING };
 enum lpm_told lpm_handover_read_refusal(LpmMigration *migration, const GError *error);
 
-/* Target, in post-copy: P3 to P5. With `act` held, on a thread that may wait for the journal. */
-void lpm_handover_target_switch(LpmMigration *migration);
+/* Target, in post-copy: P3 to P5. With `act` held, on a thread that may wait for the journal.
+ * FALSE: libvirt does not answer, and nothing was done. */
+gboolean lpm_handover_target_switch(LpmMigration *migration);
 /* Target, after P4: has it everything? PARTITION_ENDED when its QEMU is gone. */
 gboolean lpm_handover_target_complete(LpmMigration *migration, gboolean *complete, GError **error);
 

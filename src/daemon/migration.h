@@ -145,6 +145,8 @@ typedef struct lpm_migration {
     enum { LPM_CPUS_UNKNOWN, LPM_CPUS_STOPPED, LPM_CPUS_RESUMED } cpus;
     gint64 stream_begin_us; /* source: wall clock, QEMU has connected to the mover; 0: not seen */
     gint64 stop_us, resume_us; /* QEMU's stamps, for the report; 0: not seen */
+    gint64
+        opened_us; /* target, under act: wall clock, the processors were let go after RESUME; 0 */
     struct lpm_job job;
     double percent;
     GError *failure;
@@ -178,6 +180,7 @@ typedef struct lpm_migration {
     gint64 heard_us; /* under lock, target of such a one: the source's last word, monotonic */
     gint64 timeline_saved_us; /* monotonic; 0: no sample was taken */
     json_t *memory; /* under lock, target: what the stream calls the memory (feed.h), or NULL */
+    gboolean memory_kept;        /* target, under act: `memory` is in the journal */
     gboolean feeding, feed_stop; /* under lock, target: a thread feeds the copy, and shall end */
     LpmGuestPages *guest_pages;  /* source, under act: opened when first asked for */
     gboolean keep_definition;    /* target, under act: of a copy that is discarded */
@@ -335,6 +338,8 @@ gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error);
 void lpm_target_recover(LpmMigration *migration);
 /* The mover holds the word to run of post-copy: decides, and lets it pass. */
 void lpm_target_on_run_waits(LpmMigration *migration);
+/* That word has passed, as far as the mover knows. */
+void lpm_target_on_run_passed(LpmMigration *migration);
 /* Asks the source now what became of it, and acts on that or on a fencing. Any thread. */
 void lpm_target_look(LpmMigration *migration);
 

@@ -64,6 +64,7 @@ static void fill_from_doc(LpmMigration *migration, const LpmMigrationRow *row)
     migration->manifest = json_incref(json_object_get(row->doc, "manifest"));
     migration->marks = json_incref(json_object_get(row->doc, "marks"));
     migration->memory = json_incref(json_object_get(row->doc, "memory"));
+    migration->memory_kept = migration->memory != NULL;
     migration->reserved = migration->side == LPM_SIDE_TARGET && !migration->inactive;
     migration->findings = json_incref(json_object_get(row->doc, "findings"));
     migration->adapters = json_incref(json_object_get(row->doc, "adapters"));

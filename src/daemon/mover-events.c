@@ -300,6 +300,8 @@ static void on_post_copy(LpmMigration *migration, const LpmMoverEvent *event)
             lpm_feed_note_memory(migration, event->memory);
         if (event->waiting)
             lpm_target_on_run_waits(migration);
+        else
+            lpm_target_on_run_passed(migration);
         return;
     }
     g_mutex_lock(&migration->lock);

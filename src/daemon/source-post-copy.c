@@ -297,6 +297,8 @@ static enum verdict look(LpmMigration *migration, enum lpm_outcome *outcome, GEr
         gboolean switched = json_is_true(json_object_get(answer, "switched"));
 
         json_decref(answer);
+        if (switched) /* QEMU may know that its migration is complete */
+            lpm_migration_let_go(migration);
         /* It may have converged before the switch came: then it is as without post-copy. */
         *outcome = switched ? lpm_handover_source_switched(migration)
                             : lpm_handover_source(migration, error);
@@ -304,6 +306,7 @@ static enum verdict look(LpmMigration *migration, enum lpm_outcome *outcome, GEr
     }
     switch (lpm_handover_read_refusal(migration, reason)) {
     case LPM_TOLD_RUNS:
+        lpm_migration_let_go(migration);
         *outcome = lpm_handover_source_switched(migration);
         return OVER;
     case LPM_TOLD_ENDED:

@@ -28,6 +28,18 @@ json_t *lpm_target_parameters(LpmMigration *migration);
 /* The copy's QEMU ended: this host tells so from now on, whoever asks, and keeps nothing of it.
  * With `act` held. A journal that refuses leaves it for the next word. */
 void lpm_target_end_without_copy(LpmMigration *migration, const GError *failure);
+/* Gives the copy up and tells so from now on: {aborted}, or why not. With `act` held. */
+json_t *lpm_target_discard(LpmMigration *migration, const char *cause, GError **error);
+
+/* ---- target-start.c ---- */
+
+/* A copy that nobody has let go is ended and gone when this returns TRUE, with whatever it had
+ * asked of its disks. One that may have run is left as it is. */
+gboolean lpm_target_end_unstarted(LpmMigration *migration, GError **error);
+/* Gives a copy up that nobody has let go. With `act` held. */
+void lpm_target_give_back(LpmMigration *migration, const char *cause);
+/* After a restart of lpmd: one that was let go goes. */
+void lpm_target_let_started_go(LpmMigration *migration);
 
 /* ---- target-post-copy.c ---- */
 

@@ -33,21 +33,46 @@ static enum readiness readiness(LpmMigration *migration)
  * ask for all of it to be given up, for which `act` is free. */
 static void allow_run(LpmMigration *migration)
 {
-    enum readiness now;
+    gboolean again;
 
     do {
         g_mutex_lock(&migration->act);
         LPM_FAULT_POINT("target", "run-waits");
-        now = readiness(migration);
-        if (now == READY)
-            lpm_handover_target_switch(migration);
+        enum readiness now = readiness(migration);
+        again = now == NO_LINK || (now == READY && !lpm_handover_target_switch(migration));
         g_mutex_unlock(&migration->act);
-    } while (now == NO_LINK && lpm_migration_pause(migration, LINK_POLL_US));
+    } while (again && lpm_migration_pause(migration, LINK_POLL_US));
 }
 
 void lpm_target_on_run_waits(LpmMigration *migration)
 {
     lpm_migrations_run(migration->daemon->migrations, migration, allow_run);
+}
+
+static void give_back_unstarted(LpmMigration *migration)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
+    g_autoptr(GError) error = NULL;
+
+    if (lpm_state_is_final(migration->state))
+        return;
+    lpm_feed_keep_memory(migration);
+    if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) ||
+        lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
+        return;
+    json_t *answer =
+        lpm_target_discard(migration, "the copy was not let go before lpmd was restarted", &error);
+    if (answer)
+        json_decref(answer);
+    else
+        lpm_migration_log(migration, LPM_LOG_WARNING, "giving-up", "%s", error->message);
+}
+
+/* Whoever has allowed it has decided by the time that `act` is free, or is gone, and the gate with
+ * him: nobody can start this copy any more. */
+void lpm_target_on_run_passed(LpmMigration *migration)
+{
+    lpm_migrations_run(migration->daemon->migrations, migration, give_back_unstarted);
 }
 
 json_t *lpm_target_switching(LpmMigration *migration, GError **error)

@@ -423,8 +423,7 @@ json_t *lpm_target_commit(LpmMigration *migration, GError **error)
     return json_pack("{s:I}", "resumed_us", (json_int_t)resumed_us);
 }
 
-/* With `act` held. */
-static json_t *discard(LpmMigration *migration, const char *cause, GError **error)
+json_t *lpm_target_discard(LpmMigration *migration, const char *cause, GError **error)
 {
     g_autoptr(GError) failure = NULL;
 
@@ -437,6 +436,7 @@ static json_t *discard(LpmMigration *migration, const char *cause, GError **erro
     if (lpm_state_is_final(migration->state))
         return json_pack("{s:b}", "aborted", TRUE);
     if (!lpm_migration_enter(migration, LPM_STATE_ROLLING_BACK, error) ||
+        !lpm_target_end_unstarted(migration, error) ||
         (!lpm_migration_decided(migration, LPM_DECIDED_ABORTED) &&
          !lpm_migration_decide(migration, LPM_DECIDED_ABORTED, json_pack("{s:s}", "cause", cause),
                                error)))
@@ -459,7 +459,7 @@ json_t *lpm_target_abort(LpmMigration *migration, const char *cause, GError **er
         return lpm_target_inactive_abort(migration, cause, error);
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
-    return discard(migration, cause, error);
+    return lpm_target_discard(migration, cause, error);
 }
 
 json_t *lpm_target_abandon(LpmMigration *migration, GError **error)
@@ -470,7 +470,7 @@ json_t *lpm_target_abandon(LpmMigration *migration, GError **error)
         return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", TRUE);
     if (lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
         return json_pack("{s:b, s:b}", "aborted", FALSE, "switched", FALSE);
-    json_t *answer = discard(migration, "the way between the movers broke", error);
+    json_t *answer = lpm_target_discard(migration, "the way between the movers broke", error);
     if (answer)
         json_object_set_new(answer, "switched", json_false());
     return answer;
@@ -481,7 +481,7 @@ static json_t *discard_for_disks(LpmMigration *migration, const char *cause, GEr
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
 
     migration->keep_definition = TRUE;
-    return discard(migration, cause, error);
+    return lpm_target_discard(migration, cause, error);
 }
 
 gboolean lpm_target_discard_copy(LpmMigration *migration, GError **error)
@@ -522,7 +522,7 @@ static void give_up(LpmMigration *migration, const char *cause)
     json_t *answer = NULL;
 
     if (!prepared && !error)
-        answer = discard(migration, cause, &error);
+        answer = lpm_target_discard(migration, cause, &error);
     if (answer)
         json_decref(answer);
     if (error)
@@ -562,9 +562,9 @@ static void recover_target(LpmMigration *migration)
         lpm_target_open_door(migration);
     else
         lpm_migration_on_mover_event(NULL, migration);
+    lpm_target_let_started_go(migration);
     finish_own_decision(migration);
-    if (!lpm_state_is_final(migration->state) && lpm_migration_switched(migration) &&
-        !lpm_migration_decided(migration, LPM_DECIDED_PREPARED))
+    if (!lpm_state_is_final(migration->state))
         lpm_feed_begin(migration);
     watch(migration);
 }

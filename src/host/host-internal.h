@@ -19,6 +19,7 @@ struct lpm_host {
     gint closing;                /* atomic */
     GMutex lock;
     virConnectPtr connection; /* under lock: control connection, NULL while libvirtd is away */
+    guint connections;        /* under lock: how many there have been */
     int event_id;             /* under lock: registration of monitor events on it */
 };
 

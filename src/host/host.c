@@ -84,10 +84,18 @@ virConnectPtr lpm_host_control(struct lpm_host *host, GError **error)
         host->connection = lpm_host_connect(host, error);
         if (!host->connection)
             return NULL;
+        host->connections++;
         register_events(host);
     }
     virConnectRef(host->connection);
     return host->connection;
+}
+
+guint lpm_host_connections(struct lpm_host *host)
+{
+    g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&host->lock);
+
+    return host->connections;
 }
 
 struct lpm_host *lpm_host_open(const LpmConfig *config, lpm_host_event_fn on_event, void *user,

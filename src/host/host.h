@@ -60,6 +60,10 @@ enum lpm_partition_state {
     LPM_PARTITION_OTHER             /* crashed, shutting down, suspended by the guest */
 };
 
+/* How often libvirtd has been connected to: between two of its answers, the same number tells that
+ * it was the same libvirtd. */
+guint lpm_host_connections(struct lpm_host *host);
+
 /* The state by UUID. FALSE only when libvirt cannot be asked. */
 gboolean lpm_host_state(struct lpm_host *host, const char *uuid, enum lpm_partition_state *state,
                         GError **error);

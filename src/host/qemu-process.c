@@ -246,6 +246,27 @@ void lpm_qemu_process_thaw(LpmQemuProcess *process)
     send_signal(process, SIGCONT, NULL);
 }
 
+gboolean lpm_qemu_process_halt(LpmQemuProcess *process, guint limit_ms, GError **error)
+{
+    gint64 deadline = lpm_monotonic_us() + (gint64)limit_ms * 1000;
+    g_autofree char *path =
+        g_strdup_printf("/proc/%d/task/%d/stat", (int)process->pid, (int)process->pid);
+    struct stat_fields main_thread;
+
+    if (!send_signal(process, SIGSTOP, error))
+        return FALSE;
+    while (!is_gone(process) && read_stat(path, &main_thread)) {
+        if (main_thread.state == 'T')
+            return TRUE;
+        if (lpm_monotonic_us() > deadline)
+            break;
+        g_usleep(100);
+    }
+    lpm_qemu_process_thaw(process);
+    return lpm_fail(error, LPM_E_NOT_PREPARED, "process %d did not stop within %u ms",
+                    (int)process->pid, limit_ms);
+}
+
 gboolean lpm_qemu_process_end(LpmQemuProcess *process, guint limit_ms, GError **error)
 {
     if (!send_signal(process, SIGKILL, error))
@@ -253,5 +274,17 @@ gboolean lpm_qemu_process_end(LpmQemuProcess *process, guint limit_ms, GError **
     if (wait_for_threads(process, limit_ms, is_exiting))
         return TRUE;
     return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d did not end within %u ms after SIGKILL",
+                    (int)process->pid, limit_ms);
+}
+
+gboolean lpm_qemu_process_end_wholly(LpmQemuProcess *process, guint limit_ms, GError **error)
+{
+    struct pollfd p = {.fd = process->pidfd, .events = POLLIN};
+
+    if (!send_signal(process, SIGKILL, error))
+        return FALSE;
+    if (poll(&p, 1, (int)limit_ms) == 1)
+        return TRUE;
+    return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d is not gone %u ms after SIGKILL",
                     (int)process->pid, limit_ms);
 }

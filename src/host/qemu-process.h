@@ -41,11 +41,20 @@ guint64 lpm_qemu_process_start_time(const LpmQemuProcess *process);
 gboolean lpm_qemu_process_freeze(LpmQemuProcess *process, guint limit_ms, GError **error);
 void lpm_qemu_process_thaw(LpmQemuProcess *process);
 
+/* SIGSTOP, then waits until its main thread stands, at most `limit_ms`: from then on every thread
+ * that comes out of what it is doing stands too, a traced one when it is let go. Undone by thaw,
+ * and on failure (NOT_PREPARED). */
+gboolean lpm_qemu_process_halt(LpmQemuProcess *process, guint limit_ms, GError **error);
+
 /* TRUE when the proof above holds now. Never blocks. */
 gboolean lpm_qemu_process_is_ended(const LpmQemuProcess *process);
 
 /* SIGKILL, then waits for the proof, at most `limit_ms`; LPM_E_SOURCE_ALIVE with the pid if it does
  * not come (a thread stuck in the kernel). Safe to call again. */
 gboolean lpm_qemu_process_end(LpmQemuProcess *process, guint limit_ms, GError **error);
+
+/* The same until the process is gone, and with it what it had asked of its disks: the kernel waits
+ * for that before. */
+gboolean lpm_qemu_process_end_wholly(LpmQemuProcess *process, guint limit_ms, GError **error);
 
 #endif

@@ -419,20 +419,21 @@ static gpointer run_cutter(gpointer opaque)
 
 /* ---- return path ---- */
 
-/* The target asks for pages: those that wait go first. */
-static void note_requests(LpmDataPump *data, const LpmFrame *frame)
+/* The target asks for pages: those that wait go first. TRUE: it says that it has all. */
+static gboolean note_requests(LpmDataPump *data, const LpmFrame *frame)
 {
     pthread_mutex_lock(&data->lock);
     LpmPostcopy *postcopy = data->postcopy;
 
     pthread_mutex_unlock(&data->lock);
-    gboolean asked = FALSE;
+    gboolean asked = FALSE, complete = FALSE;
 
     for (gsize done = 0; done < frame->length;) {
         struct lpm_return_event event;
 
         done += lpm_return_parser_step(data->requests, frame->body + done, frame->length - done,
                                        &event);
+        complete = complete || event.type == LPM_RETURN_SHUT;
         if (event.type == LPM_RETURN_RESUME_ACK)
             lpm_switchover_note(data->switchover, LPM_OUTCOME_POSTCOPY);
         if (!postcopy ||
@@ -444,6 +445,18 @@ static void note_requests(LpmDataPump *data, const LpmFrame *frame)
     }
     if (asked)
         lpm_ring_nudge(data->ring);
+    return complete;
+}
+
+/* A QEMU in post-copy that has been told that the target has everything cannot be taken back any
+ * more: that is the end of its migration, which lpmd lets it see. */
+static void await_end(LpmDataPump *data)
+{
+    struct lpm_switchover_state state;
+
+    lpm_switchover_get(data->switchover, &state);
+    if (data->pump.hold_end && state.outcome == LPM_OUTCOME_POSTCOPY)
+        lpm_endpoint_await_end(data->pump.endpoint);
 }
 
 static enum lpm_delivery deliver_answers(gpointer opaque, int fd, const LpmFrame *frame,
@@ -455,7 +468,8 @@ static enum lpm_delivery deliver_answers(gpointer opaque, int fd, const LpmFrame
                    : LPM_DELIVERY_DAMAGED;
     if (!lpm_frame_verify(frame, error))
         return LPM_DELIVERY_DAMAGED;
-    note_requests(opaque, frame);
+    if (note_requests(opaque, frame))
+        await_end(opaque);
     return lpm_pump_deliver_raw(NULL, fd, frame, error);
 }
 

@@ -69,7 +69,8 @@ typedef struct lpm_mover_start {
                                    over to post-copy; Finish waits until that is known */
     gboolean gate_run;          /* keep the word to run, and Finish, back until ALLOW_RUN */
     gboolean hold_ends;    /* source: the programs' sockets are lent to lpmd, and the programs learn
-                              that the other side's have ended when END says so */
+                              that the other side's have ended, or QEMU in post-copy that the
+                              target has every page, when END says so */
     gboolean hold_bitmaps; /* target: QEMU's bitmaps of what it has wait for PASS_BITMAPS */
     /* Keys that may be missing. */
     guint threads;     /* that encode or decode; 0: one for each processor */

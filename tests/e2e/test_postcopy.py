@@ -30,6 +30,8 @@ def begin_post_copy(lab, partition, *options):
     source, target, identity = begin(lab, partition, *(options or NOW))
     proc.wait_until("the partition to run on the target",
                     lambda: reason(lab, target, partition) == "running (post-copy)", 30, 0.02)
+    # libvirt says so before lpmd has decided and let it go.
+    await_state(lab, target, identity, ("post-copy", "committing", "cleaning", "done"))
     return source, target, identity
 
 

@@ -38,14 +38,20 @@ def arm(lab, where, instant, what):
     return f"{folder}/{instant}"
 
 
-WAITS = "target.run-waits"        # undecided
-DECIDED = "target.allowing-run"   # journalled, and nobody has been told
+WAITS = "target.run-waits"        # nobody has been told to start the copy
+HELD = "target.allowing-run"      # its processors are held
+ALLOWED = "target.run-allowed"    # libvirt starts it meanwhile
+STARTED = "target.start-held"     # libvirt has started it, and its processors are held
+STANDS = "target.before-switched" # as a whole
+DECIDED = "target.after-switched"
 
 
 @pytest.mark.parametrize("instant, kill, side, goes_on", [
     (WAITS, kill_mover, "source", False), (WAITS, kill_mover, "target", False),
     (WAITS, kill_libvirtd, "source", True), (WAITS, kill_libvirtd, "target", False),
-    (DECIDED, kill_mover, "target", False)])
+    (HELD, kill_mover, "target", False), (HELD, kill_libvirtd, "target", False),
+    (ALLOWED, kill_mover, "target", False), (STARTED, kill_mover, "target", False),
+    (STARTED, kill_libvirtd, "target", False)])
 def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
     point = arm(lab, other(home(lab, tiny)), instant, "wait")
     with clients(lab, tiny):
@@ -56,7 +62,7 @@ def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
         if (kill, side) == (kill_mover, "source"):  # or it starts before it can know
             proc.wait_until("the target to see it",
                             lambda: logged(lab, target, identity, "lost their link"), 10, 0.01)
-        if instant == DECIDED:
+        if instant == HELD:
             time.sleep(0.3)  # lpmd learns that its mover is gone, and tells nobody
         os.unlink(point)
         os.unlink(point + ".reached")
@@ -68,6 +74,32 @@ def test_killed_before_the_start(lab, tiny, instant, kill, side, goes_on):
         move(lab, tiny)
 
 
+def restart_lpmd(lab, where):
+    lpmd.stop(lab.lab, lab.state, where, kill=True)
+    lpmd.start(lab.lab, lab.state, where)
+    lpmd.wait_ready(lab.lab, lab.state, where)
+
+
+@pytest.mark.parametrize("instant, goes_on", [
+    (HELD, False), (ALLOWED, False), (STARTED, False), (STANDS, False), (DECIDED, True)])
+def test_lpmd_killed_before_the_start(lab, tiny, instant, goes_on):
+    """Its end is that of a copy whose processors it holds, or leaves it standing until the next one
+    has seen what was decided."""
+    point = arm(lab, other(home(lab, tiny)), instant, "kill")
+    with clients(lab, tiny):
+        source, target, identity = begin(lab, tiny, "--post-copy", "now", "--bandwidth", "16M")
+        proc.wait_until("lpmd to have died", lambda: os.path.exists(point + ".reached"), 30, 0.01)
+        os.unlink(point + ".reached")
+        time.sleep(0.3)
+        restart_lpmd(lab, target)
+        document = await_end(lab, source, identity)
+        assert document["state"] == ("done" if goes_on else "failed"), document["error"]
+        assert lab.places(tiny) == [(target if goes_on else source, "running")]
+    assert_clean(lab)
+    with clients(lab, tiny):
+        move(lab, tiny)
+
+
 def test_lpmd_killed_with_the_connection_to_qemu(lab, tiny):
     """QEMU takes one connection. The lpmd that dies with it, before the mover has it, takes it along,
     and the next one finds nobody: the copy is given up, and nothing waits for ever."""
@@ -76,9 +108,7 @@ def test_lpmd_killed_with_the_connection_to_qemu(lab, tiny):
         source, target, identity = begin(lab, tiny)
         proc.wait_until("lpmd to have died", lambda: os.path.exists(point + ".reached"), 30, 0.01)
         os.unlink(point + ".reached")
-        lpmd.stop(lab.lab, lab.state, target, kill=True)
-        lpmd.start(lab.lab, lab.state, target)
-        lpmd.wait_ready(lab.lab, lab.state, target)
+        restart_lpmd(lab, target)
         assert await_end(lab, source, identity)["state"] == "failed"
         assert lab.places(tiny) == [(source, "running")]
     assert_clean(lab)
