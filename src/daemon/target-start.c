@@ -25,7 +25,7 @@
 /* Answers of libvirt, not time, in which it may be away: with so many of them the copy is not as
  * good as started, and whatever keeps it from it (a page that has to come over a link that is down)
  * may need what the gate holds. Less than LPM_SAY_LIMIT_S, for `act` is held. */
-#define LOOKS_MOST 4000
+#define LOOKS_MOST 2000
 
 /* `rpc` (or NULL): libvirt here has closed its connection, because it ended, or because that of the
  * source did, which it can do without once it has Finish. */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <linux/kvm.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,9 +27,13 @@ struct tracee {
     pid_t tid;
     gboolean kvm, all; /* which kind; `all`: TCG's one thread for all processors */
     gboolean stopped;  /* in a ptrace-stop that was not ended yet */
+    gboolean restless; /* was stopped where it must not be held, and has gone on */
     gboolean gone;
     int signal; /* it was about to take; given back when it goes on */
 };
+
+/* Where a thread that is held has to stand. */
+enum hold { HOLD_ANYWHERE, HOLD_AT_REST };
 
 enum place { PLACE_NONE, PLACE_CLOSED, PLACE_STAYS, PLACE_OPEN, PLACE_LEFT };
 
@@ -169,8 +174,41 @@ static gboolean fail_with(LpmProcessorGate *gate, const char *what, GError **err
                     (int)lpm_qemu_process_pid(gate->process), what, g_strerror(errno));
 }
 
+/* Of a thread that has stopped: it waits for a condition, which is how QEMU has a processor rest.
+ * Anywhere else it may hold QEMU's lock, or have been woken as the next to take it, and nobody gets
+ * that while it stands: not the main thread either, which is to start the copy. (The C library asks
+ * for a condition by FUTEX_WAIT_BITSET and for a lock by FUTEX_WAIT; where it does otherwise there
+ * is no gate.) */
+static gboolean rests(const LpmProcessorGate *gate, const struct tracee *tracee)
+{
+    g_autofree char *path = g_strdup_printf(
+        "/proc/%d/task/%d/syscall", (int)lpm_qemu_process_pid(gate->process), (int)tracee->tid);
+    g_autofree char *text = NULL;
+    unsigned long operation;
+    long number;
+
+    return g_file_get_contents(path, &text, NULL, NULL) &&
+           sscanf(text, "%ld %*s %lx", &number, &operation) == 2 && number == SYS_futex &&
+           ((int)operation & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+}
+
+static gboolean is_held(const LpmProcessorGate *gate, struct tracee *tracee, enum hold hold)
+{
+    if (tracee->restless) {
+        tracee->restless = FALSE;
+        call(tracee, PTRACE_INTERRUPT, 0);
+    }
+    if (!tracee->stopped || hold == HOLD_ANYWHERE || tracee->kvm || rests(gate, tracee))
+        return tracee->stopped;
+    call(tracee, PTRACE_CONT, (guintptr)tracee->signal);
+    tracee->stopped = FALSE;
+    tracee->signal = 0;
+    tracee->restless = TRUE;
+    return FALSE;
+}
+
 /* Until each of them stands. */
-static gboolean await_stop(LpmProcessorGate *gate, guint limit_ms, GError **error)
+static gboolean await_stop(LpmProcessorGate *gate, enum hold hold, guint limit_ms, GError **error)
 {
     gint64 deadline = lpm_monotonic_us() + (gint64)limit_ms * 1000;
 
@@ -184,7 +222,7 @@ static gboolean await_stop(LpmProcessorGate *gate, guint limit_ms, GError **erro
                 errno = ESRCH;
                 return fail_with(gate, "have ended", error);
             }
-            all = all && gate->tracees[i].stopped;
+            all = is_held(gate, &gate->tracees[i], hold) && all;
         }
         if (all)
             return TRUE;
@@ -213,7 +251,7 @@ static gboolean do_close(LpmProcessorGate *gate, guint limit_ms, GError **error)
             !call(&gate->tracees[i], PTRACE_INTERRUPT, 0))
             return fail_with(gate, "cannot be traced", error);
     }
-    if (!await_stop(gate, limit_ms, error) ||
+    if (!await_stop(gate, HOLD_AT_REST, limit_ms, error) ||
         !set_options(gate, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL, error))
         return FALSE;
     gate->passing = TRUE;
@@ -233,7 +271,7 @@ static gboolean do_stay(LpmProcessorGate *gate, guint limit_ms, GError **error)
         if (!gate->tracees[i].stopped)
             call(&gate->tracees[i], PTRACE_INTERRUPT, 0);
     }
-    return await_stop(gate, limit_ms, error) &&
+    return await_stop(gate, HOLD_ANYWHERE, limit_ms, error) &&
            lpm_qemu_process_halt(gate->process, limit_ms, error) &&
            set_options(gate, PTRACE_O_TRACESYSGOOD, error);
 }

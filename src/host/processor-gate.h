@@ -6,9 +6,10 @@
  * opened. It is made of ptrace, and of the threads that QEMU names for processors ("CPU 0/KVM",
  * "CPU 0/TCG", "ALL CPUs/TCG"; libvirt always passes debug-threads=on).
  *
- * A thread of TCG runs the guest in user mode and is stopped. One of KVM has work of QEMU's own to
- * do on the way to the start, for which the main thread waits (the guest's clock is set in each of
- * them), so it goes on, and is stopped where it enters the guest: at its call of ioctl(KVM_RUN).
+ * A thread of TCG runs the guest in user mode and is stopped, where it rests. One of KVM has work
+ * of QEMU's own to do on the way to the start, for which the main thread waits (the guest's clock
+ * is set in each of them), so it goes on, and is stopped where it enters the guest: at its call of
+ * ioctl(KVM_RUN).
  *
  * Who dies when, is what matters. Until lpm_processor_gate_stay the kernel kills QEMU when lpmd
  * ends (PTRACE_O_EXITKILL). From then on it leaves QEMU stopped by SIGSTOP as a whole, so that what
@@ -26,8 +27,8 @@ typedef struct lpm_processor_gate LpmProcessorGate;
 
 /* Closes it: when this returns, no thread of a processor can enter the guest. The caller knows that
  * none has so far. `process` is borrowed, and outlives the gate. NULL with NOT_PREPARED when there
- * are not exactly `processors` such threads, or they do not stop within `limit_ms`, or ptrace is
- * refused; QEMU is then as it was. */
+ * are not exactly `processors` such threads, or they do not come to rest within `limit_ms`, or
+ * ptrace is refused; QEMU is then as it was. */
 LpmProcessorGate *lpm_processor_gate_close(LpmQemuProcess *process, guint processors,
                                            guint limit_ms, GError **error);
 

@@ -29,11 +29,15 @@
 #define UUID "3f0e6a34-6f0b-4f9e-9a55-0c3a2f4d1b77"
 #define PROCESSORS 2
 #define LIMIT_MS 2000
+#define KICK_US 20
+#define WORK_US 50
+#define KICKED_TIMES 30
 #define WHILE_US 100000 /* long enough for a thread that could run to have run */
 
 /* What the stand-in and the test share. */
 struct guest {
     gint start, ready;
+    gint kicks;              /* of all processors, with the lock that they share */
     gint worked[PROCESSORS]; /* host's work on the way to the guest */
     gint ran[PROCESSORS];
 };
@@ -42,6 +46,31 @@ struct guest {
 
 static struct guest *guest;
 static gboolean guest_kvm;
+/* As QEMU has it: one lock, and a condition for each processor that may not run. */
+static pthread_mutex_t big_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake[PROCESSORS] = {PTHREAD_COND_INITIALIZER, PTHREAD_COND_INITIALIZER};
+
+static void rest_until_start(int number)
+{
+    pthread_mutex_lock(&big_lock);
+    while (!g_atomic_int_get(&guest->start)) {
+        pthread_cond_wait(&wake[number], &big_lock);
+        usleep(WORK_US); /* what QEMU has queued for it */
+    }
+    pthread_mutex_unlock(&big_lock);
+}
+
+static void kick_on(void)
+{
+    for (;;) {
+        usleep(KICK_US);
+        pthread_mutex_lock(&big_lock);
+        g_atomic_int_inc(&guest->kicks);
+        for (int i = 0; i < PROCESSORS; i++)
+            pthread_cond_broadcast(&wake[i]);
+        pthread_mutex_unlock(&big_lock);
+    }
+}
 
 static void *processor(void *opaque)
 {
@@ -50,8 +79,7 @@ static void *processor(void *opaque)
 
     pthread_setname_np(pthread_self(), name);
     g_atomic_int_inc(&guest->ready);
-    while (!g_atomic_int_get(&guest->start))
-        usleep(1000);
+    rest_until_start(number);
     for (;;) {
         if (guest_kvm) {
             syscall(SYS_getppid);
@@ -81,8 +109,7 @@ static void be_guest(const char *kind, const char *path)
     guest_kvm = strcmp(kind, "KVM") == 0;
     for (intptr_t i = 0; i < PROCESSORS; i++)
         pthread_create(&thread, NULL, processor, (void *)i);
-    for (;;)
-        pause();
+    kick_on();
 }
 
 /* ---- the test's side ---- */
@@ -208,6 +235,28 @@ static void test_holds_kvm(void **state)
     holds(*state, "KVM");
 }
 
+/* QEMU's main thread needs the lock that a processor has taken, or is about to be given, to start
+ * the copy: a processor that is just awake is not to be held. */
+static void test_leaves_lock(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < KICKED_TIMES; i++) {
+        begin(f, "TCG");
+        LpmProcessorGate *gate = lpm_processor_gate_close(f->process, PROCESSORS, LIMIT_MS, NULL);
+        assert_non_null(gate);
+        int before = g_atomic_int_get(&f->shared->kicks);
+        for (int wait = 0; wait < 2000 && g_atomic_int_get(&f->shared->kicks) == before; wait++)
+            g_usleep(1000);
+        assert_true(g_atomic_int_get(&f->shared->kicks) > before);
+        lpm_processor_gate_free(gate);
+        assert_true(lpm_qemu_process_end_wholly(f->process, LIMIT_MS, NULL));
+        waitpid(f->child, NULL, 0);
+        g_clear_pointer(&f->process, lpm_qemu_process_free);
+    }
+    f->child = 0;
+}
+
 /* A stop of the whole process by somebody else, and its end, change nothing. */
 static void test_foreign_stop(void **state)
 {
@@ -324,6 +373,7 @@ int main(int count, char **words)
     const struct CMUnitTest tests[] = {
         gate_test(test_holds_tcg),
         gate_test(test_holds_kvm),
+        gate_test(test_leaves_lock),
         gate_test(test_foreign_stop),
         gate_test(test_others_number),
         gate_test(test_freed_while_closed),
