@@ -26,7 +26,7 @@ def parse():
     parser.add_argument("--list", action="store_true", help="only describe the trials")
     parser.add_argument("--replay", type=int, metavar="TRIAL", help="one trial, by its seed")
     parser.add_argument("--chosen", action="store_true",
-                        help=f"{len(plan.CHOSEN)} chosen trials instead, about a minute")
+                        help=f"{len(plan.chosen())} chosen trials instead, about a minute")
     parser.add_argument("--mutant", choices=sorted(mutants.TABLE), metavar="NAME",
                         help="show that the engine catches a deliberate bug: "
                         f"{', '.join(sorted(mutants.TABLE))}; exit 0 if it does")

@@ -254,7 +254,14 @@ CHOSEN = (
     Step("disk-readonly-source", "source.before-committed", 0.5, 0.1),
     Step("lpm-stop", "source.after-committing", 0.0, 0.1),
 )
+# The switch to post-copy is agreed upon, the copy converges before QEMU is asked for it, and then
+# the target loses what could prove its copy: nobody has switched, so the source has to be taken back.
+CHOSEN_CONVERGED = (
+    Step("pause-lpmd-source", "source.after-switching", 3.0, 0.0),
+    Step("kill-mover-target", "target.before-committing", 0.0, 0.1),
+)
 
 
 def chosen():
-    return [Plan(seed, "chosen", (step,), "never") for seed, step in enumerate(CHOSEN)]
+    plans = [Plan(seed, "chosen", (step,), "never") for seed, step in enumerate(CHOSEN)]
+    return [*plans, Plan(len(plans), "chosen", CHOSEN_CONVERGED, "now")]

@@ -76,7 +76,12 @@ static gboolean same_stream(LpmMigration *migration, const json_t *answer, json_
 {
     const char *there = json_string_value(json_object_get(answer, "stream_hash"));
     const char *here = json_string_value(json_object_get(stats, "stream_hash"));
+    const char *failure = json_string_value(json_object_get(answer, "mover_error"));
 
+    if (failure)
+        return lpm_fail(error, LPM_E_MOVER_FAILED,
+                        "the mover on %s cannot say what it received: %s", migration->peer,
+                        failure);
     if (!here || !there || strcmp(here, there) != 0)
         return lpm_fail(error, LPM_E_DATA_DAMAGED,
                         "the stream of partition '%s' is %s here and %s on %s",

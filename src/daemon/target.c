@@ -364,13 +364,15 @@ json_t *lpm_target_prepared(LpmMigration *migration, GError **error)
     if (!lpm_handover_target_prepared(migration, error))
         return NULL;
     gboolean switched = lpm_migration_switched(migration);
-    json_t *stats =
-        lpm_mover_ask_stats(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS, switched ? NULL : error);
-    if (!stats && !switched) /* once it runs it needs no proof of what was sent to it */
-        return NULL;
+    g_autoptr(GError) failure = NULL;
+    json_t *stats = lpm_mover_ask_stats(migration->mover, LPM_TARGET_QUIT_TIMEOUT_MS, &failure);
     json_t *hash = json_object_get(stats, "stream_hash");
     json_t *answer = json_pack("{s:b, s:b, s:O}", "prepared", TRUE, "switched", switched,
                                "stream_hash", hash ? hash : json_null());
+    /* Once it runs it needs no proof of what was sent to it. Before, the source must know that
+     * there will be none, and that the copy does not run: it can take the partition back then. */
+    if (!stats && !switched)
+        json_object_set_new(answer, "mover_error", json_string(failure->message));
     json_decref(stats);
     return answer;
 }

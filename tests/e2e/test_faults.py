@@ -33,7 +33,7 @@ def test_chosen_trials(fault_build):
     facts = {name: summary[name] for name in ("double_runs", "lost", "doubled", "leftovers",
                                               "failed", "not_applied")}
     assert facts == dict.fromkeys(facts, 0)
-    assert (code, summary["trials"]) == (0, len(plan.CHOSEN))
+    assert (code, summary["trials"]) == (0, len(plan.chosen()))
 
 
 @pytest.mark.parametrize("name", sorted(mutants.TABLE))
