@@ -36,6 +36,9 @@ ROADS = {
     "ended": (("kill-qemu-target", "source.source-ended"),),
     "resumed": (("kill-mover-target", "source.after-post-copy"),
                 ("kill-mover-source", "target.after-post-copy")),
+    # What the copy has asked for first is lost with either of them, if that is soon enough.
+    "fed": (("kill-mover-target", "target.after-switched"),
+            ("kill-mover-source", "target.after-switched")),
 }
 UNDECIDED = ("finish-held", "asked-prepared", "frozen", "before-ending", "after-committing",
              "prepared-asked", "before-prepared", "after-prepared", "mover-started")
@@ -46,7 +49,8 @@ COLUMNS = ("validating", "preparing", "copying", "suspending", "committing", "de
 # Each such trial boots the partition anew: only faults that may keep its end from being settled.
 AFTER_THE_END = ("lpmd-source", "lpmd-target", "control", "both")
 POST_COPY = ("post-copy", "post-copy-asked", "resuming-post-copy", "resume-asked", "switching",
-             "switched", "allowing-run", "run-allowed", "start-held")
+             "switched", "allowing-run", "run-allowed", "start-held", "feeding", "fed-journalled",
+             "bitmaps")
 # Instants that only the migration of a powered-off partition, or one that has waited, meets.
 OTHERS_ONLY = ("undefined", "placed", "defined", "queued")
 # Instants of a hand-over in which the run passes with the last page.
@@ -100,8 +104,10 @@ def road_to(point):
         return "rolling-back"
     if column == "in-doubt":
         return f"doubt-{side}"
-    if instant in ("resuming-post-copy", "resume-asked"):
+    if instant in ("resuming-post-copy", "resume-asked", "bitmaps"):
         return "resumed"
+    if instant in ("feeding", "fed-journalled"):
+        return "fed"
     return "ended" if column == "ended" else None
 
 

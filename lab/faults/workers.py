@@ -76,6 +76,7 @@ def run(job, plans, labs):
                 os.kill(worker.pid, signal.SIGTERM)
         for worker in crew:
             worker.join()
+        todo.cancel_join_thread()  # nobody reads what is left; this process would wait for one
 
 
 def _interrupt(_signal, _frame):

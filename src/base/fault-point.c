@@ -24,25 +24,17 @@ static const char *const source_points[] = {
     "finish-held",     "asked-prepared",     "frozen",      "source-ended",
     "telling-commit",  "told-commit",        "released",    "telling-abort",
     "post-copy-asked", "resuming-post-copy", "undefined",   NULL};
-static const char *const target_points[] = {"+prepared",
-                                            "+switched",
-                                            "mover-started",
-                                            "prepared-asked",
-                                            "commit-asked",
-                                            "resumed",
-                                            "discarding",
-                                            "discarded",
-                                            "finish-asked",
-                                            "run-waits",
-                                            "allowing-run",
-                                            "run-allowed",
-                                            "start-held",
-                                            "switching-asked",
-                                            "resume-asked",
-                                            "placed",
-                                            "defined",
-                                            "qemu-connected",
-                                            NULL};
+static const char *const target_points[] = {"+prepared",       "+switched",
+                                            "mover-started",   "prepared-asked",
+                                            "commit-asked",    "resumed",
+                                            "discarding",      "discarded",
+                                            "finish-asked",    "run-waits",
+                                            "allowing-run",    "run-allowed",
+                                            "start-held",      "feeding",
+                                            "fed-journalled",  "bitmaps",
+                                            "switching-asked", "resume-asked",
+                                            "placed",          "defined",
+                                            "qemu-connected",  NULL};
 
 /* Of one side: its own and those of both. */
 static const char *const *points_of(const char *side, int part)

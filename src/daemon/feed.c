@@ -2,6 +2,7 @@
  * Copyright 2026 The OpenLPM authors */
 /* The target's side of feed.h. */
 #include "base/error.h"
+#include "base/fault-point.h"
 #include "daemon/feed-internal.h"
 #include "daemon/peer-client.h"
 #include "daemon/target-internal.h"
@@ -189,10 +190,12 @@ static gboolean feed_pages(LpmMigration *migration, LpmPageFeeder *feeder,
 
     if (!answer)
         return FALSE;
+    LPM_FAULT_POINT("target", "feeding");
     for (guint i = 0; i < count; i++)
         fed[i] = (struct lpm_journal_fed){.length = wanted[i].length, .offset = wanted[i].offset};
     if (!lpm_journal_fed_add(migration->daemon->journal, migration->id, fed, count, error))
         return FALSE;
+    LPM_FAULT_POINT("target", "fed-journalled");
     for (guint i = 0; i < count; i++) {
         g_autofree guint8 *data = page_of(answer, i);
 
@@ -403,6 +406,7 @@ static gboolean complete_bitmaps(LpmMigration *migration, struct lpm_mover *move
 
     if (!fed || !mark_all(mover, &memory, fed, error))
         return FALSE;
+    LPM_FAULT_POINT("target", "bitmaps");
     gboolean ok = lpm_mover_send_pass_bitmaps(lpm_mover_lock(mover), error);
     lpm_mover_unlock(mover);
     return ok;
