@@ -185,15 +185,12 @@ static gboolean feed_pages(LpmMigration *migration, LpmPageFeeder *feeder,
                            const LpmFeedMemory *memory, const struct lpm_fed_page *wanted,
                            guint count, GError **error)
 {
-    struct lpm_journal_fed fed[LPM_FEED_AT_ONCE];
     json_auto_t *answer = ask(migration, memory, wanted, count, error);
 
     if (!answer)
         return FALSE;
     LPM_FAULT_POINT("target", "feeding");
-    for (guint i = 0; i < count; i++)
-        fed[i] = (struct lpm_journal_fed){.length = wanted[i].length, .offset = wanted[i].offset};
-    if (!lpm_journal_fed_add(migration->daemon->journal, migration->id, fed, count, error))
+    if (!lpm_journal_fed_add(migration->daemon->journal, migration->id, wanted, count, error))
         return FALSE;
     LPM_FAULT_POINT("target", "fed-journalled");
     for (guint i = 0; i < count; i++) {
@@ -347,11 +344,10 @@ static GArray *fed_for_good(LpmMigration *migration, const LpmFeedMemory *memory
     if (!feeder)
         return NULL;
     for (guint i = 0; i < fed->len;) {
-        const struct lpm_journal_fed *page = &g_array_index(fed, struct lpm_journal_fed, i);
-        const struct lpm_fed_page place = {.length = page->length, .offset = page->offset};
+        const struct lpm_fed_page *page = &g_array_index(fed, struct lpm_fed_page, i);
         g_autoptr(GError) failure = NULL;
 
-        if (lpm_page_feeder_has(feeder, &place, &failure)) {
+        if (lpm_page_feeder_has(feeder, page, &failure)) {
             i++;
         } else if (failure) {
             g_propagate_error(error, g_steal_pointer(&failure));
@@ -381,7 +377,7 @@ static gboolean mark_all(struct lpm_mover *mover, const LpmFeedMemory *memory, c
     g_autoptr(GArray) runs = g_array_new(FALSE, FALSE, sizeof(guint64));
 
     for (guint i = 0; i < fed->len; i++) {
-        const struct lpm_journal_fed *page = &g_array_index(fed, struct lpm_journal_fed, i);
+        const struct lpm_fed_page *page = &g_array_index(fed, struct lpm_fed_page, i);
         const guint64 first = page->offset / memory->page_size;
         gboolean last = i + 1 == fed->len || page[1].length != page->length;
 

@@ -4,9 +4,10 @@
  * drops it when the migration ends. */
 #include "base/error.h"
 #include "daemon/journal-db.h"
+#include "host/page-feeder.h"
 
 static gboolean write_pages(struct lpm_journal *journal, const char *id,
-                            const struct lpm_journal_fed *pages, guint count, GError **error)
+                            const struct lpm_fed_page *pages, guint count, GError **error)
 {
     for (guint i = 0; i < count; i++) {
         g_autoptr(LpmStatement) insert = lpm_journal_db_query(
@@ -21,7 +22,7 @@ static gboolean write_pages(struct lpm_journal *journal, const char *id,
 }
 
 gboolean lpm_journal_fed_add(struct lpm_journal *journal, const char *id,
-                             const struct lpm_journal_fed *pages, guint count, GError **error)
+                             const struct lpm_fed_page *pages, guint count, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
 
@@ -33,15 +34,15 @@ gboolean lpm_journal_fed_add(struct lpm_journal *journal, const char *id,
 GArray *lpm_journal_fed(struct lpm_journal *journal, const char *id, GError **error)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&journal->lock);
-    g_autoptr(GArray) pages = g_array_new(FALSE, FALSE, sizeof(struct lpm_journal_fed));
+    g_autoptr(GArray) pages = g_array_new(FALSE, FALSE, sizeof(struct lpm_fed_page));
     g_autoptr(GError) reason = NULL;
     g_autoptr(LpmStatement) statement = lpm_journal_db_query(
         journal, &reason,
         "SELECT length, offset FROM fed WHERE migration = ? ORDER BY length, offset", "s", id);
 
     while (statement && lpm_journal_db_row(journal, statement, &reason)) {
-        const struct lpm_journal_fed page = {.length = (guint64)sqlite3_column_int64(statement, 0),
-                                             .offset = (guint64)sqlite3_column_int64(statement, 1)};
+        const struct lpm_fed_page page = {.length = (guint64)sqlite3_column_int64(statement, 0),
+                                          .offset = (guint64)sqlite3_column_int64(statement, 1)};
 
         g_array_append_val(pages, page);
     }

@@ -136,14 +136,12 @@ json_t *lpm_journal_timeline_get(struct lpm_journal *journal, const char *id, GE
 
 /* ---- pages that a copy was given beside its stream (daemon/feed.h) ---- */
 
-struct lpm_journal_fed {
-    uint64_t length, offset; /* of the block, and in it; bytes */
-};
+struct lpm_fed_page; /* host/page-feeder.h */
 /* Adds `count` pages of a migration, until its end; one that is there already is no matter. On disk
  * on return. */
 gboolean lpm_journal_fed_add(struct lpm_journal *journal, const char *id,
-                             const struct lpm_journal_fed *pages, guint count, GError **error);
-/* All of them (struct lpm_journal_fed), by block and offset; empty if none; NULL on error. */
+                             const struct lpm_fed_page *pages, guint count, GError **error);
+/* All of them (struct lpm_fed_page), by block and offset; empty if none; NULL on error. */
 GArray *lpm_journal_fed(struct lpm_journal *journal, const char *id, GError **error);
 
 /* ---- log ---- */

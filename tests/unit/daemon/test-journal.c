@@ -2,6 +2,8 @@
  * Copyright 2026 The OpenLPM authors */
 #include "hosts.h"
 
+#include "host/page-feeder.h"
+
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -346,7 +348,7 @@ static GArray *fed_of(struct lpm_journal *journal, const char *id)
 static void test_fed_pages_stay_until_the_end(void **state)
 {
     struct lpm_journal *journal = ((struct fixture *)*state)->journal;
-    static const struct lpm_journal_fed pages[] = {{1 << 30, 8192}, {1 << 24, 4096}, {1 << 30, 0}};
+    static const struct lpm_fed_page pages[] = {{1 << 30, 8192}, {1 << 24, 4096}, {1 << 30, 0}};
 
     insert(journal, "m1", "db1");
     insert(journal, "m2", "db2");
