@@ -55,6 +55,10 @@ def options():
     parser.add_argument("--backing", choices=guest.BACKINGS,
                         help="of its memory; shared, lpm writes pages past QEMU (private)")
     parser.add_argument("--all", action="store_true", help="every scenario of docs/benchmarks.md")
+    parser.add_argument("--scenario", action="append", metavar="NAME",
+                        choices=[scenario.Plan(**values).name for _, values in SUITE],
+                        help="one of those, by the name of its file in bench/results; may be "
+                        "given again")
     parser.add_argument("--minutes", type=float,
                         help=f"begin no round that would end later ({MAIN_MINUTES} for the main "
                              "scenarios)")
@@ -79,13 +83,15 @@ def options():
 def plans(args):
     """[(share of the time, plan)]"""
     only = {"only": args.only.split(",")} if args.only else {}
+    suite = [(share, scenario.Plan(**(values | only))) for share, values in SUITE]
+    if args.scenario:
+        return [(share, plan) for share, plan in suite if plan.name in args.scenario]
     asked = {name: getattr(args, name) for name in ("guest", "workload", "rate", "visit", "mem",
                                                   "backing")
              if getattr(args, name)}
     if asked and not args.all:
         return [(1, scenario.Plan(**asked, **only))]
-    return [(share, scenario.Plan(**(values | only))) for share, values in
-            (SUITE if args.all else MAIN)]
+    return suite if args.all else suite[:len(MAIN)]
 
 
 def measure_pipeline(args):
