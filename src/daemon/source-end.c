@@ -12,7 +12,6 @@
 #define TELL_ABORT_TRIES 10
 #define PAUSE_US 500000 /* between two attempts at the same */
 #define SAY_EVERY 20    /* of them, one is logged */
-#define REAPED_MS 200   /* libvirt's own pause between two looks at a process that it ends */
 
 /* ---- cleaning ---- */
 
@@ -135,9 +134,6 @@ static gboolean drop_definition(LpmMigration *migration)
 void lpm_source_clean(LpmMigration *migration)
 {
     lpm_migration_enter(migration, LPM_STATE_CLEANING, NULL);
-    /* A QEMU that is still on its way out, or waits for its parent, costs libvirt a whole pause. */
-    if (migration->qemu)
-        lpm_qemu_process_await_reaped(migration->qemu, REAPED_MS);
     if (migration->mover) {
         lpm_mover_send_release(lpm_mover_lock(migration->mover), NULL);
         lpm_mover_unlock(migration->mover);

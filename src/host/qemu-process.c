@@ -288,19 +288,3 @@ gboolean lpm_qemu_process_end_wholly(LpmQemuProcess *process, guint limit_ms, GE
     return lpm_fail(error, LPM_E_SOURCE_ALIVE, "process %d is not gone %u ms after SIGKILL",
                     (int)process->pid, limit_ms);
 }
-
-gboolean lpm_qemu_process_await_reaped(const LpmQemuProcess *process, guint limit_ms)
-{
-    gint64 deadline = lpm_monotonic_us() + (gint64)limit_ms * 1000;
-    struct pollfd p = {.fd = process->pidfd, .events = POLLIN};
-
-    if (poll(&p, 1, (int)limit_ms) != 1)
-        return FALSE;
-    /* Signal 0 still reaches one that waits for its parent, whose part takes next to nothing. */
-    while (syscall(SYS_pidfd_send_signal, process->pidfd, 0, NULL, 0) == 0) {
-        if (lpm_monotonic_us() > deadline)
-            return FALSE;
-        g_usleep(1000);
-    }
-    return TRUE;
-}

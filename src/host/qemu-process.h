@@ -57,8 +57,4 @@ gboolean lpm_qemu_process_end(LpmQemuProcess *process, guint limit_ms, GError **
  * for that before. */
 gboolean lpm_qemu_process_end_wholly(LpmQemuProcess *process, guint limit_ms, GError **error);
 
-/* Waits, at most `limit_ms`, until nothing has its pid any more: it is gone and its parent has
- * taken note. FALSE: not yet. */
-gboolean lpm_qemu_process_await_reaped(const LpmQemuProcess *process, guint limit_ms);
-
 #endif

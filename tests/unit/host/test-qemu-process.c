@@ -138,19 +138,6 @@ static void test_end_from_frozen(void **state)
     assert_true(lpm_qemu_process_end(p, 5000, NULL));
 }
 
-static void test_await_reaped(void **state)
-{
-    struct fixture *f = *state;
-    g_autoptr(LpmQemuProcess) p = lpm_qemu_process_open(f->folder, "guest", UUID, NULL);
-
-    assert_false(lpm_qemu_process_await_reaped(p, 10));
-    assert_true(lpm_qemu_process_end(p, 2000, NULL));
-    assert_false(lpm_qemu_process_await_reaped(p, 100)); /* waits for its parent */
-    waitpid(f->child, NULL, 0);
-    f->child = 0;
-    assert_true(lpm_qemu_process_await_reaped(p, 2000));
-}
-
 static void test_reopen_by_start_time(void **state)
 {
     struct fixture *f = *state;
@@ -180,7 +167,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_stale_pid_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_frozen_does_not_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_end_from_frozen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(test_await_reaped, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reopen_by_start_time, set_up, tear_down),
     };
 
