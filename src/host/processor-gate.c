@@ -103,7 +103,7 @@ static gboolean find_threads(LpmProcessorGate *gate, guint processors, GError **
 
 /* ---- ptrace, on the thread ---- */
 
-static gboolean call(const struct tracee *tracee, int request, guintptr data)
+static gboolean call(const struct tracee *tracee, enum __ptrace_request request, guintptr data)
 {
     return ptrace(request, tracee->tid, NULL, (void *)data) == 0;
 }
