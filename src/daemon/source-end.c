@@ -9,6 +9,7 @@
 #include "daemon/source-internal.h"
 
 #define ABORT_PATIENCE_US (5 * G_USEC_PER_SEC)
+#define REFUSED_PATIENCE_US G_USEC_PER_SEC
 #define TELL_ABORT_TRIES 10
 #define PAUSE_US 500000 /* between two attempts at the same */
 #define SAY_EVERY 20    /* of them, one is logged */
@@ -177,21 +178,25 @@ static gboolean tell_abort(LpmMigration *migration, const char *cause)
     return told;
 }
 
-/* Libvirt's call is made to fail: by an error instead of the held reply; before there is one, by
- * closing its sockets, since a QEMU that writes to a mover that does not read holds up libvirt; and
- * last by aborting its job. Each is harmless where it is not needed. */
+/* Libvirt's call is made to fail: by an error instead of the held reply; then, or before there is
+ * one, by closing its sockets, since a QEMU that writes to a mover that does not read holds up
+ * libvirt, and so does its farewell to the other libvirt if that cannot answer; and last by
+ * aborting its job. Each is harmless where it is not needed. */
 static void end_call(LpmMigration *migration, const char *cause)
 {
     g_mutex_lock(&migration->lock);
     gboolean held = migration->finish_held;
     g_mutex_unlock(&migration->lock);
 
-    if (!held)
-        quit_mover(migration);
-    else if (migration->mover) {
+    if (held && migration->mover) {
         lpm_mover_send_fail_finish(lpm_mover_lock(migration->mover), cause, NULL);
         lpm_mover_unlock(migration->mover);
+        if (!migration->call_thread)
+            await_job(migration, REFUSED_PATIENCE_US);
+        else if (await_call(migration, REFUSED_PATIENCE_US))
+            return;
     }
+    quit_mover(migration);
     if (migration->call_thread && await_call(migration, ABORT_PATIENCE_US))
         return;
     if (migration->call_thread || migration->recovered)
