@@ -145,8 +145,7 @@ typedef struct lpm_migration {
     enum { LPM_CPUS_UNKNOWN, LPM_CPUS_STOPPED, LPM_CPUS_RESUMED } cpus;
     gint64 stream_begin_us; /* source: wall clock, QEMU has connected to the mover; 0: not seen */
     gint64 stop_us, resume_us; /* QEMU's stamps, for the report; 0: not seen */
-    gint64
-        opened_us; /* target, under act: wall clock, the processors were let go after RESUME; 0 */
+    gint64 opened_us; /* target, under act: wall clock, the gate was opened, behind RESUME; 0 */
     struct lpm_job job;
     double percent;
     GError *failure;

@@ -52,7 +52,6 @@ void lpm_target_on_run_waits(LpmMigration *migration)
 static void give_back_unstarted(LpmMigration *migration)
 {
     g_autoptr(GMutexLocker) locker G_GNUC_UNUSED = g_mutex_locker_new(&migration->act);
-    g_autoptr(GError) error = NULL;
 
     if (lpm_state_is_final(migration->state))
         return;
@@ -60,12 +59,7 @@ static void give_back_unstarted(LpmMigration *migration)
     if (lpm_migration_decided(migration, LPM_DECIDED_SWITCHED) ||
         lpm_migration_decided(migration, LPM_DECIDED_ABORTED))
         return;
-    json_t *answer =
-        lpm_target_discard(migration, "the copy was not let go before lpmd was restarted", &error);
-    if (answer)
-        json_decref(answer);
-    else
-        lpm_migration_log(migration, LPM_LOG_WARNING, "giving-up", "%s", error->message);
+    lpm_target_give_back(migration, "the copy was not let go before lpmd was restarted");
 }
 
 /* Whoever has allowed it has decided by the time that `act` is free, or is gone, and the gate with

@@ -22,9 +22,9 @@
 #define GONE_LIMIT_MS 10000
 #define ANSWER_LIMIT_MS 1000
 #define LOOK_US 500
-/* Answers of libvirt, not time, in which it may be away: with so many of them the copy is not as
- * good as started, and whatever keeps it from it (a page that has to come over a link that is down)
- * may need what the gate holds. Less than LPM_SAY_LIMIT_S, for `act` is held. */
+/* Answers of libvirt, not time, in which it may be away: with so many of them something keeps the
+ * copy from its start, a page that has to come over a link that is down, or work that QEMU has for
+ * a processor, which needs what the gate holds. Less than LPM_SAY_LIMIT_S, for `act` is held. */
 #define LOOKS_MOST 2000
 
 /* `rpc` (or NULL): libvirt here has closed its connection, because it ended, or because that of the
